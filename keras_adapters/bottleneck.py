@@ -1,0 +1,145 @@
+"""The bottleneck adapter: its formula, written once, and the Keras 3 layer.
+
+`Bottleneck` takes its Keras as the attribute `keras`, because a layer of Keras 3 cannot
+live in a `tf_keras` model nor the other way round. `keras_adapters.model_garden.layers`
+binds the same class to `tf_keras`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+
+from keras_adapters.config import check_bottleneck
+
+
+class Bottleneck:
+    """The maths of an adapter, for any Keras; mixed into a `Layer` of that Keras.
+
+    A subclass sets `keras` (the module) and derives from `keras.layers.Layer` too.
+    """
+
+    keras: Any = None
+
+    def __init__(
+        self,
+        size: int,
+        activation: Any = "gelu",
+        init_stddev: float = 1e-2,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        check_bottleneck(size, init_stddev, dropout)
+        super().__init__(**kwargs)
+        self.size = size
+        self.activation = activation
+        self.init_stddev = init_stddev
+        self.dropout = dropout
+        self._activation = self._find_activation(activation)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Makes `down` [d, m] and `up` [m, d] for inputs of shape [..., d].
+
+        Raises:
+          ValueError: the inputs' last dimension is unknown.
+        """
+        shape = tuple(input_shape)
+        width = shape[-1] if shape else None
+        if width is None:
+            raise ValueError(
+                "the last dimension of an adapter's inputs must be known when it is built. "
+                f"Received: input_shape={shape}"
+            )
+        self.down = self._dense("down", self.size)
+        self.up = self._dense("up", int(width))
+        self._dropout = self.keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self._build_child(self.down, shape)
+        self._build_child(self.up, (*shape[:-1], self.size))
+        super().build(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns inputs + up(activation(down(inputs))), of the inputs' shape."""
+        hidden = self._activation(self.down(inputs))
+        return inputs + self._dropout(self.up(hidden), training=training)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns `input_shape`: an adapter keeps its inputs' shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, ready for JSON."""
+        activation = self.activation
+        if not isinstance(activation, str):
+            activation = self.keras.activations.serialize(activation)
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "activation": activation,
+            "init_stddev": self.init_stddev,
+            "dropout": self.dropout,
+        }
+
+    def _dense(self, name: str, units: int) -> Any:
+        return self.keras.layers.Dense(
+            units,
+            kernel_initializer=self.keras.initializers.TruncatedNormal(stddev=self.init_stddev),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _build_child(self, layer: Any, input_shape: tuple[int | None, ...]) -> None:
+        layer.build(input_shape)
+
+    def _find_activation(self, activation: Any) -> Any:
+        if activation == "gelu_tanh":
+            return functools.partial(self.keras.activations.gelu, approximate=True)
+        try:
+            return self.keras.activations.get(activation)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "`activation` must be a Keras activation (its name or the function) or "
+                f'"gelu_tanh". Received: activation={activation!r}'
+            ) from error
+
+
+@keras.saving.register_keras_serializable(package="keras_adapters")
+class BottleneckAdapter(Bottleneck, keras.layers.Layer):
+    """Bottleneck adapter as a Keras 3 layer, on any backend.
+
+    Projects its inputs from d features down to `size`, applies `activation`, projects up
+    to d again and adds the inputs: `x + up(activation(down(x)))`. The kernels start near
+    zero, so a new adapter is nearly the identity. It has `2 * size * d + d + size`
+    parameters.
+
+    Args:
+      size: the bottleneck's width m, at least 1; m << d saves parameters.
+      activation: a Keras activation, its name or the function. `"gelu"` is the erf form;
+        `"gelu_tanh"` the tanh approximation of the paper's released code.
+      init_stddev: standard deviation of the kernels' truncated-normal initial values
+        (cut at two standard deviations). Biases start at zero.
+      dropout: probability of dropping a unit of the up-projection while training.
+      **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+      inputs: `<float>[..., d]`, with d known when the layer is built.
+      training: whether to apply dropout.
+
+    Returns:
+      `<float>[..., d]`, in the layer's compute dtype.
+
+    Raises:
+      ValueError: an argument is out of its range, or d is unknown when building.
+
+    Example:
+    >>> adapter = BottleneckAdapter(64)
+    >>> adapter(keras.ops.ones((2, 128, 768))).shape
+    (2, 128, 768)
+
+    Reference:
+      Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2.1.
+    """
+
+    keras = keras

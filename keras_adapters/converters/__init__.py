@@ -1,0 +1,1 @@
+"""Pretrained weights from other projects' formats."""

@@ -1,0 +1,6 @@
+"""Adapters inside tf-models-official's encoders, which are built on `tf_keras`."""
+
+from keras_adapters.model_garden.layers import BottleneckAdapter
+from keras_adapters.model_garden.splice import add_adapters
+
+__all__ = ["BottleneckAdapter", "add_adapters"]
