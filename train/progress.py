@@ -1,0 +1,70 @@
+"""A progress bar over training that counts examples and times them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import tf_keras
+import tqdm
+
+
+class ThroughputBar(tf_keras.callbacks.Callback):
+    """Shows examples per second, loss and dev metrics of each epoch.
+
+    Args:
+      examples: number of training examples in an epoch.
+      batch_size: examples per step.
+
+    Attributes:
+      examples_per_second: training speed over all epochs, without evaluation and without
+        the steps that the first trace and the following warm-up take; `None` before.
+    """
+
+    _WARM_UP_STEPS = 3
+
+    def __init__(self, examples: int, batch_size: int) -> None:
+        super().__init__()
+        self._examples = examples
+        self._batch_size = batch_size
+        self._steps = 0
+        self._timed_examples = 0
+        self._timed_seconds = 0.0
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Training speed so far."""
+        if not self._timed_seconds:
+            return None
+        return self._timed_examples / self._timed_seconds
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch's bar."""
+        self._bar = tqdm.tqdm(
+            total=self._examples,
+            desc=f"epoch {epoch + 1}/{self.params['epochs']}",
+            unit=" examples",
+            mininterval=1.0,
+        )
+        self._last = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Counts a step's examples."""
+        count = min(self._batch_size, self._examples - self._bar.n)
+        now = time.perf_counter()
+        self._steps += 1
+        if self._steps > self._WARM_UP_STEPS:
+            self._timed_examples += count
+            self._timed_seconds += now - self._last
+        self._last = now
+        self._bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+        self._bar.update(count)
+        # Keras evaluates before the epoch ends; the bar's clock must not count that.
+        if self._bar.n >= self._examples:
+            self._bar.close()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Prints the dev metrics."""
+        self._bar.close()
+        shown = {name.removeprefix("val_"): v for name, v in logs.items() if "val_" in name}
+        tqdm.tqdm.write("  dev: " + ", ".join(f"{name} {v:.4f}" for name, v in shown.items()))

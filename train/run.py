@@ -1,0 +1,101 @@
+"""Trains a pretrained BERT encoder on a text task: `python -m train.run --task=reuters_r8`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags
+
+from keras_adapters.config import AdapterConfig
+from train import encoders
+from train.config import LEARNING_RATES, PRECISIONS, STRATEGIES, RunConfig
+from train.run_folder import RunFolder
+from train.tasks import TASKS
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
+flags.DEFINE_enum("method", "adapters", list(LEARNING_RATES), "What trains: the transfer method.")
+flags.DEFINE_integer("adapter_size", None, "Bottleneck width of the adapters. Default: 64.")
+flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
+flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
+flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")
+flags.DEFINE_string("dev_file", None, "--task=csv: as --train_file. Default: cut from it.")
+flags.DEFINE_string("test_file", None, "--task=csv: as --train_file; evaluated once.")
+flags.DEFINE_list("text_columns", ["text"], "--task=csv: one text column, or two of a pair.")
+flags.DEFINE_string("label_column", "label", "--task=csv: the column of the labels.")
+flags.DEFINE_string("output_dir", None, "Folder for results. Default: named by the run.")
+flags.DEFINE_integer("max_seq_length", 128, "Tokens per example, special tokens included.")
+flags.DEFINE_integer("batch_size", 32, "Examples per step, over all replicas together.")
+flags.DEFINE_float("learning_rate", None, "Peak learning rate. Default: by --method.")
+flags.DEFINE_integer("epochs", 3, "Passes over the training examples.")
+flags.DEFINE_integer("seed", 0, "Seed of data order, initial values and dropout.")
+flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
+flags.DEFINE_enum("strategy", "auto", STRATEGIES, "Where to train.")
+flags.DEFINE_string("tpu", None, "Name or address of a TPU; `local` on a TPU VM.")
+flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than this.")
+flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
+flags.mark_flag_as_required("task")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the flags, runs the experiment and prints a summary."""
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
+        config = _config_from_flags()
+        data = TASKS[config.task].read(config)
+        folder = RunFolder(config)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    results = folder.results()
+    if results:
+        print(f"This run has finished before; its results stand in {folder.path}.")
+    else:
+        # TensorFlow takes seconds to import; by now the settings and the data are known good.
+        from train import experiment
+
+        results = experiment.run(config, data, folder)
+    print(_summary(results, folder))
+
+
+def _config_from_flags() -> RunConfig:
+    same = {
+        name: FLAGS[name].value
+        for name in RunConfig.__dataclass_fields__
+        if name not in ("adapter", "text_columns")
+    }
+    adapter = None if FLAGS.adapter_size is None else AdapterConfig(size=FLAGS.adapter_size)
+    return RunConfig(adapter=adapter, text_columns=tuple(FLAGS.text_columns), **same)
+
+
+def _summary(results: dict[str, Any], folder: RunFolder) -> str:
+    parameters = results["parameters"]
+    lines = [f"\n{results['task']}, method {results['method']}, seed {results['seed']}"]
+    for split, metrics in results["metrics"].items():
+        scores = ", ".join(f"{name} {100 * value:.2f}%" for name, value in metrics.items())
+        lines.append(f"  {split:<8} {scores} ({results['examples'][split]} examples)")
+    lines.append(
+        f"  trained  {parameters['trained']:,} of {parameters['total']:,} parameters "
+        f"({parameters['trained_percent']:.2f}%), {results['adapter_bytes'] / 1e6:.1f} MB on disk"
+    )
+    if results["examples_per_second"]:
+        lines.append(f"  speed    {results['examples_per_second']:.1f} training examples/s")
+    lines.append(
+        f"  total    {results['seconds']:.0f} s, {results['peak_memory_bytes'] / 1e9:.1f} GB "
+        "peak memory"
+    )
+    outputs = {
+        "adapter": folder.adapter,
+        "model": folder.saved_model,
+        "logs": folder.logs,
+        "results": folder.path / "results.json",
+    }
+    lines += [f"  {name:<8} {path}" for name, path in outputs.items() if path.exists()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app.run(main)

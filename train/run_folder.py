@@ -1,0 +1,66 @@
+"""The folder of one run: what it holds, and whether a run may go on in it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+from keras_adapters.atomic import write_text
+from train.config import RunConfig
+
+_SETTINGS = "config.json"
+_RESULTS = "results.json"
+# Where a run is kept, not what it is: a moved folder is still the same run.
+_PLACE = ("output_dir",)
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+      config: the run; its `output_dir` is the folder, made if it is not there.
+
+    Raises:
+      ValueError: the folder holds a run with other settings; they are listed.
+      OSError: the folder cannot be written.
+
+    Attributes:
+      adapter, saved_model, checkpoints, logs: paths of the run's outputs.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.path = pathlib.Path(config.output_dir)
+        self.adapter = self.path / "adapter"
+        self.saved_model = self.path / "saved_model"
+        self.checkpoints = self.path / "checkpoints"
+        self.logs = self.path / "logs"
+        settings = config.to_json_dict()
+        path = self.path / _SETTINGS
+        if path.is_file():
+            _check_same(path, settings)
+        write_text(path, json.dumps(settings, indent=2) + "\n")
+
+    def results(self) -> dict[str, Any] | None:
+        """Returns the results of the run if it has finished."""
+        path = self.path / _RESULTS
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Writes `results.json`, which marks the run as finished."""
+        write_text(self.path / _RESULTS, json.dumps(results, indent=2) + "\n")
+
+
+def _check_same(path: pathlib.Path, settings: dict[str, Any]) -> None:
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    differing = [
+        f"  {name}: {earlier.get(name)!r} there, {settings.get(name)!r} now"
+        for name in sorted({*earlier, *settings} - {*_PLACE})
+        if earlier.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"--output_dir={path.parent} holds a run with other settings:\n"
+            + "\n".join(differing)
+            + "\nName another folder, or remove that one"
+        )

