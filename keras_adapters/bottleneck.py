@@ -72,7 +72,7 @@ class Bottleneck:
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, ready for JSON."""
         activation = self.activation
-        if not isinstance(activation, str):
+        if callable(activation):
             activation = self.keras.activations.serialize(activation)
         return {
             **super().get_config(),

@@ -89,8 +89,7 @@ def _leaves(layers: Iterable[tf_keras.layers.Layer]) -> set[tf_keras.layers.Laye
 
     def holds_another(layer: tf_keras.layers.Layer) -> bool:
         return any(
-            isinstance(child, tf_keras.layers.Layer) and child.weights
-            for child in layer.submodules
+            isinstance(child, tf_keras.layers.Layer) and child.weights for child in layer.submodules
         )
 
     return {

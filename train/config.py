@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import pathlib
 from typing import Any
@@ -21,6 +22,7 @@ LEARNING_RATES = {
 }
 PRECISIONS = ("float32", "bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
+_LARGEST_SEED = 2**32 - 1  # NumPy's.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class RunConfig:
     Raises:
       ValueError: a setting is out of its range, or two contradict each other. The text
         names the flag.
-      FileNotFoundError: the encoder is neither a preset nor a folder.
+      FileNotFoundError: a file or the encoder is not there.
     """
 
     task: str
@@ -78,6 +80,8 @@ class RunConfig:
         self._check_method()
         self._check_numbers()
         self._check_files()
+        self._check_columns()
+        self._check_places()
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", LEARNING_RATES[self.method])
         if self.output_dir is None:
@@ -85,13 +89,7 @@ class RunConfig:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON types."""
-        settings = dataclasses.asdict(self)
-        settings["text_columns"] = list(self.text_columns)
-        if self.adapter:
-            for name in ("places", "layers"):
-                value = settings["adapter"][name]
-                settings["adapter"][name] = None if value is None else list(value)
-        return settings
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def _name(self) -> str:
         detail = {"adapters": self.adapter and self.adapter.size, "top_layers": self.top_layers}
@@ -133,16 +131,17 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1. Received: {value}")
-        if self.seed < 0:
-            raise ValueError(f"--seed must be 0 or above. Received: {self.seed}")
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise ValueError(f"--seed must be 0 to {_LARGEST_SEED}. Received: {self.seed}")
         rate = self.learning_rate
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"--learning_rate must be above 0. Received: {rate}")
         longest = encoders.find(self.encoder).config["max_position_embeddings"]
-        if not 3 <= self.max_seq_length <= longest:
+        shortest = 1 + 2 * len(self.text_columns)  # [CLS], and a token and [SEP] per text.
+        if not shortest <= self.max_seq_length <= longest:
             raise ValueError(
-                f"--max_seq_length must be 3 to {longest}, the encoder's longest sequence. "
-                f"Received: {self.max_seq_length}"
+                f"--max_seq_length must be {shortest} to {longest}, the encoder's longest "
+                f"sequence. Received: {self.max_seq_length}"
             )
 
     def _check_files(self) -> None:
@@ -151,13 +150,41 @@ class RunConfig:
                 "--task=csv needs --train_file, and only it takes one. "
                 f"Received: --task={self.task}, --train_file={self.train_file}"
             )
-        if not self.train_file and (self.dev_file or self.test_file):
-            raise ValueError("--dev_file and --test_file go with --task=csv")
+        if not self.train_file:
+            for name in ("dev_file", "test_file", "text_columns", "label_column"):
+                if getattr(self, name) != getattr(RunConfig, name):
+                    raise ValueError(f"--{name} goes with --task=csv, not {self.task}")
+        flag_of: dict[pathlib.Path, str] = {}
+        for name in ("train_file", "dev_file", "test_file"):
+            path = getattr(self, name)
+            if not path:
+                continue
+            if not pathlib.Path(path).is_file():
+                raise FileNotFoundError(f"--{name}={path}: there is no such file")
+            first = flag_of.setdefault(pathlib.Path(path).resolve(), name)
+            if first != name:
+                raise ValueError(
+                    f"--{first} and --{name} name the same file, {path}. Name another, or leave "
+                    f"out --{name}"
+                )
+
+    def _check_columns(self) -> None:
         if not 1 <= len(self.text_columns) <= 2:
             raise ValueError(
                 "--text_columns must name one column, or the two of a pair. "
                 f"Received: {','.join(self.text_columns)!r}"
             )
-        for path in (self.output_dir,):
-            if path and pathlib.Path(path).exists() and not pathlib.Path(path).is_dir():
-                raise ValueError(f"--output_dir={path} is a file; name a folder")
+        columns = (*self.text_columns, self.label_column)
+        if len(set(columns)) < len(columns) or not all(columns):
+            raise ValueError(
+                "--text_columns and --label_column must name different columns. "
+                f"Received: {','.join(self.text_columns)!r} and {self.label_column!r}"
+            )
+
+    def _check_places(self) -> None:
+        if self.strategy == "tpu" and not self.tpu:
+            raise ValueError("--strategy=tpu needs --tpu: the TPU's name, or `local` on its VM")
+        if self.tpu and self.strategy not in ("auto", "tpu"):
+            raise ValueError(f"--tpu goes with --strategy=tpu or auto, not {self.strategy}")
+        if self.output_dir == "" or (self.output_dir and pathlib.Path(self.output_dir).is_file()):
+            raise ValueError(f"--output_dir must name a folder. Received: {self.output_dir!r}")

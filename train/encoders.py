@@ -19,6 +19,8 @@ _PRESETS = {
     )
 }
 _FILES = ("config.json", "vocab.txt")
+# Settings that a run is checked against before any weight is read.
+_SIZES = ("num_hidden_layers", "max_position_embeddings")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -54,6 +56,7 @@ def find(name: str) -> EncoderFiles:
     Raises:
       FileNotFoundError: a preset's package is not installed, or the path is not a folder
         with all the files; the text says what to do.
+      ValueError: the folder's JSON files are not those of a BERT model.
     """
     folder = _preset_folder(name) if name in _PRESETS else pathlib.Path(name)
     if not folder.is_dir():
@@ -68,7 +71,14 @@ def find(name: str) -> EncoderFiles:
             f"--encoder={name}: {folder} lacks {', '.join(missing)}. It must be a Hugging Face "
             "BERT folder, as `save_pretrained` of a BertModel and its BertTokenizer writes it"
         )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _read_json(folder / "config.json")
+    lacking = [size for size in _SIZES if not isinstance(config.get(size), int)]
+    if lacking or config.get("model_type") != "bert":
+        raise ValueError(
+            f"--encoder={name}: {folder / 'config.json'} must have `model_type` bert and the "
+            f"integers {', '.join(_SIZES)}. Received: `model_type` {config.get('model_type')!r}"
+            + (f", without {', '.join(lacking)}" if lacking else "")
+        )
     return EncoderFiles(name, folder, config, _is_lower_case(folder))
 
 
@@ -88,4 +98,14 @@ def _is_lower_case(folder: pathlib.Path) -> bool:
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return True
-    return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))
+    return bool(_read_json(path).get("do_lower_case", True))
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # Not JSON, or not UTF-8.
+        raise ValueError(f"--encoder: {path} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"--encoder: {path} must hold a JSON object")
+    return settings

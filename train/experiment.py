@@ -128,9 +128,7 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
     return results
 
 
-def _announce(
-    config: RunConfig, data: TaskData, train: Examples, counts: ParameterCounts
-) -> None:
+def _announce(config: RunConfig, data: TaskData, train: Examples, counts: ParameterCounts) -> None:
     print(
         f"Task {config.task}: {len(data.label_names)} classes, {len(train)} train and "
         f"{len(data.dev)} dev examples\n"

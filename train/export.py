@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Sequence
 
@@ -31,9 +33,11 @@ def export_classifier(
     `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`.
 
     Both return `label`, `<string>[batch]`, the likeliest label; `probabilities`,
-    `<float32>[batch, classes]`; and `labels`, `<string>[classes]`, the classes in the
-    probabilities' order. It is read by `tf.saved_model.load`, after
-    `import tensorflow_text`, whose ops the first signature uses.
+    `<float32>[batch, classes]`; and `labels`, `<string>[batch, classes]`, the classes in
+    the probabilities' order, once per example because servers expect a batch axis.
+
+    Read it with `tf.saved_model.load`, after `import tensorflow_text`, whose ops the
+    first signature uses.
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
@@ -46,10 +50,11 @@ def export_classifier(
 
     def classify(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         probabilities = tf.nn.softmax(model(inputs, training=False))
+        batch = tf.shape(probabilities)[0]
         return {
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
             "probabilities": probabilities,
-            "labels": names,
+            "labels": tf.tile(names[tf.newaxis], [batch, 1]),
         }
 
     def from_text(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -61,7 +66,7 @@ def export_classifier(
     archive = ExportArchive()
     archive.track(model)
     archive.add_endpoint(
-        "serve",
+        "serving_default",
         from_text,
         [tf.TensorSpec([None], tf.string, name=name) for name in _TEXT_INPUTS[:text_columns]],
     )
@@ -70,5 +75,6 @@ def export_classifier(
         from_tokens,
         [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
     )
-    with atomic_folder(folder) as scratch:
+    # write_out prints a screenful of resource tensors.
+    with atomic_folder(folder) as scratch, contextlib.redirect_stdout(io.StringIO()):
         archive.write_out(scratch)

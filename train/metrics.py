@@ -20,5 +20,5 @@ def classification_metrics(labels: np.ndarray, logits: np.ndarray) -> dict[str, 
     predictions = np.argmax(logits, axis=-1)
     return {
         "accuracy": float(metrics.accuracy_score(labels, predictions)),
-        "macro_f1": float(metrics.f1_score(labels, predictions, average="macro", zero_division=0)),
+        "macro_f1": float(metrics.f1_score(labels, predictions, average="macro")),
     }

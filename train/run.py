@@ -18,7 +18,9 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
 flags.DEFINE_enum("method", "adapters", list(LEARNING_RATES), "What trains: the transfer method.")
-flags.DEFINE_integer("adapter_size", None, "Bottleneck width of the adapters. Default: 64.")
+flags.DEFINE_integer(
+    "adapter_size", None, "Bottleneck width of the adapters. Default: 64.", lower_bound=1
+)
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
 flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")

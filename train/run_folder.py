@@ -22,7 +22,8 @@ class RunFolder:
       config: the run; its `output_dir` is the folder, made if it is not there.
 
     Raises:
-      ValueError: the folder holds a run with other settings; they are listed.
+      ValueError: the folder holds a run with other settings, which are listed, or a
+        `config.json` that is not a run's.
       OSError: the folder cannot be written.
 
     Attributes:
@@ -39,7 +40,10 @@ class RunFolder:
         path = self.path / _SETTINGS
         if path.is_file():
             _check_same(path, settings)
-        write_text(path, json.dumps(settings, indent=2) + "\n")
+        try:
+            write_text(path, json.dumps(settings, indent=2) + "\n")
+        except OSError as error:
+            raise OSError(f"--output_dir={self.path} cannot be written: {error}") from error
 
     def results(self) -> dict[str, Any] | None:
         """Returns the results of the run if it has finished."""
@@ -52,7 +56,15 @@ class RunFolder:
 
 
 def _check_same(path: pathlib.Path, settings: dict[str, Any]) -> None:
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # Not JSON, or not UTF-8.
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise ValueError(
+            f"--output_dir={path.parent} holds a {path.name} that is not a run's. "
+            "Name another folder, or remove that file"
+        )
     differing = [
         f"  {name}: {earlier.get(name)!r} there, {settings.get(name)!r} now"
         for name in sorted({*earlier, *settings} - {*_PLACE})

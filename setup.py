@@ -1,0 +1,5 @@
+"""Packaging for tools that call setup.py; everything is said in pyproject.toml."""
+
+from setuptools import setup
+
+setup()

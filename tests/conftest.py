@@ -1,0 +1,68 @@
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The pretrained encoder that a package carries."""
+    from train import encoders
+
+    return encoders.find("minilm_l6")
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    return pathlib.Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(autouse=True)
+def default_precision():
+    """No test leaves its precision policy to the next."""
+    yield
+    import sys
+
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture
+def small_encoder():
+    """Makes small encoders of either class with seeded weights."""
+    import tf_keras
+    from official.nlp.modeling import networks
+
+    def make(cls=networks.BertEncoderV2, **kwargs):
+        tf_keras.utils.set_random_seed(1)
+        if cls is networks.BertEncoder:
+            kwargs.setdefault("dict_outputs", True)
+        encoder = cls(
+            vocab_size=50,
+            hidden_size=16,
+            num_layers=3,
+            num_attention_heads=2,
+            max_sequence_length=32,
+            type_vocab_size=2,
+            inner_dim=24,
+            inner_activation="gelu",
+            **kwargs,
+        )
+        encoder(encoder.inputs)
+        return encoder
+
+    return make
+
+
+@pytest.fixture
+def tokens():
+    """Two short sequences for the small encoders, one of them padded."""
+    import numpy as np
+
+    word_ids = np.array([[1, 5, 9, 2, 0, 0], [1, 7, 8, 9, 30, 2]], np.int32)
+    return {
+        "input_word_ids": word_ids,
+        "input_mask": (word_ids > 0).astype(np.int32),
+        "input_type_ids": np.zeros_like(word_ids),
+    }

