@@ -35,8 +35,7 @@ format: $(DEPENDENCIES)
 	$(BIN)/ruff format .
 
 bazel: $(DEPENDENCIES)
-	PATH="$(BIN):$$PATH" bazel test --test_env=PATH --test_env=TF_CPP_MIN_LOG_LEVEL \
-	  --test_output=errors --test_summary=short --local_test_jobs=1 //...
+	PATH="$(BIN):$$PATH" bazel test //...
 
 # The wheel, so that what is tested and run is what is shipped.
 $(VENV)/.package: $(DEPENDENCIES) $(SOURCES)

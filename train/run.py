@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from keras_adapters.config import AdapterConfig
 from train import encoders
@@ -40,6 +40,8 @@ flags.DEFINE_string("tpu", None, "Name or address of a TPU; `local` on a TPU VM.
 flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than this.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
 flags.mark_flag_as_required("task")
+# Keras and TensorFlow log their housekeeping as "info".
+FLAGS.set_default("verbosity", logging.WARNING)
 
 
 def main(argv: Sequence[str]) -> None:

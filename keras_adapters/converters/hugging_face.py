@@ -29,6 +29,18 @@ _ACTIVATIONS: dict[str, Any] = {
     "silu": "silu",
     "swish": "silu",
 }
+_REQUIRED = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+)
 # Left behind: position_ids is a constant, the rest are heads of other tasks.
 _IGNORED = ("embeddings.position_ids", "cls.", "classifier.", "qa_outputs.")
 _EMBEDDINGS = {"word": "word", "position": "position", "type": "token_type"}
@@ -105,6 +117,9 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
         )
     config = json.loads(path.read_text(encoding="utf-8"))
     config = {"position_embedding_type": "absolute", "layer_norm_eps": 1e-12, **config}
+    lacking = [key for key in _REQUIRED if key not in config]
+    if lacking:
+        raise ValueError(f"{path} lacks {', '.join(lacking)}")
     rules = {
         "model_type": ["bert"],
         "position_embedding_type": ["absolute"],

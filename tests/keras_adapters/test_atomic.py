@@ -19,9 +19,14 @@ def test_a_folder_is_replaced_whole(tmp_path):
 def test_a_failure_leaves_what_was_there(tmp_path):
     with atomic_folder(tmp_path / "target") as folder:
         (folder / "good").write_text("good")
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "target") as folder:
-        (folder / "half").write_text("half")
-        raise RuntimeError
+
+    def fail():
+        with atomic_folder(tmp_path / "target") as folder:
+            (folder / "half").write_text("half")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail()
     assert names(tmp_path / "target") == ["good"]
     assert names(tmp_path) == ["target"]
 

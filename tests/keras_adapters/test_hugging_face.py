@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -173,10 +172,14 @@ def test_what_the_encoder_cannot_be_is_refused_by_name(setting, value, folder):
         load_hugging_face(folder(**{setting: value}))
 
 
+def test_missing_settings_are_named_together(folder):
+    with pytest.raises(ValueError, match=r"config\.json lacks vocab_size, hidden_act"):
+        load_hugging_face(folder(vocab_size=None, hidden_act=None))
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_missing_file_is_named(name, folder, tmp_path):
+def test_a_missing_file_is_named(name, folder):
     path = folder()
     (path / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         load_hugging_face(path)
-    shutil.rmtree(path)

@@ -7,7 +7,7 @@ from train.input_pipeline import evaluation_batches, training_batches
 from train.tasks.data import Examples
 from train.text import BertPreprocessor
 
-COUNT = 101
+COUNT = 261
 SEQ_LENGTH = 48
 
 
@@ -59,7 +59,7 @@ def test_batches_are_no_longer_than_they_must_be(examples, preprocess):
         assert inputs["input_word_ids"].shape[1] == min(-(-longest // 16) * 16, SEQ_LENGTH)
     used = sum(inputs["input_mask"].numpy().sum() for inputs, _ in batches)
     computed = sum(inputs["input_mask"].numpy().size for inputs, _ in batches)
-    assert used / computed > 0.8
+    assert used / computed > 0.75
     # Batches of like length still come in no order of length.
     widths = [inputs["input_word_ids"].shape[1] for inputs, _ in batches]
     assert widths != sorted(widths)

