@@ -39,7 +39,7 @@ bazel: $(DEPENDENCIES)
 
 # The wheel, so that what is tested and run is what is shipped.
 $(VENV)/.package: $(DEPENDENCIES) $(SOURCES)
-	rm -rf build dist
+	rm -rf .build dist
 	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
 	touch $@
@@ -53,4 +53,4 @@ $(DEPENDENCIES):
 	touch $@
 
 clean:
-	rm -rf .venv build dist runs *.egg-info
+	rm -rf .venv .build dist runs *.egg-info

@@ -35,6 +35,8 @@ class RunConfig:
       adapter: the adapters; with the method `adapters` and no other.
       top_layers: number of blocks that the method `top_layers` trains.
       encoder: a preset's name, or a folder with a pretrained checkpoint.
+      data_dir: where the task's files are. Packaged tasks need none; the files of `csv`
+        are relative to it.
       train_file, dev_file, test_file, text_columns, label_column: the task `csv`.
       output_dir: where results go; by default a folder under `runs` named by the run.
       max_seq_length: tokens per example, special tokens included.
@@ -58,6 +60,7 @@ class RunConfig:
     adapter: AdapterConfig | None = None
     top_layers: int | None = None
     encoder: str = encoders.DEFAULT
+    data_dir: str | None = None
     train_file: str | None = None
     dev_file: str | None = None
     test_file: str | None = None
@@ -86,6 +89,11 @@ class RunConfig:
             object.__setattr__(self, "learning_rate", LEARNING_RATES[self.method])
         if self.output_dir is None:
             object.__setattr__(self, "output_dir", str(pathlib.Path("runs", self._name())))
+
+    def file_of(self, split: str) -> pathlib.Path | None:
+        """Returns the path of the file named for `train`, `dev` or `test`, if there is one."""
+        name = getattr(self, f"{split}_file")
+        return pathlib.Path(self.data_dir or "", name) if name else None
 
     def to_json_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON types."""
@@ -154,14 +162,16 @@ class RunConfig:
             for name in ("dev_file", "test_file", "text_columns", "label_column"):
                 if getattr(self, name) != getattr(RunConfig, name):
                     raise ValueError(f"--{name} goes with --task=csv, not {self.task}")
+        if self.data_dir and not pathlib.Path(self.data_dir).is_dir():
+            raise FileNotFoundError(f"--data_dir={self.data_dir} is not a folder")
         flag_of: dict[pathlib.Path, str] = {}
-        for name in ("train_file", "dev_file", "test_file"):
-            path = getattr(self, name)
+        for split in ("train", "dev", "test"):
+            path, name = self.file_of(split), f"{split}_file"
             if not path:
                 continue
-            if not pathlib.Path(path).is_file():
+            if not path.is_file():
                 raise FileNotFoundError(f"--{name}={path}: there is no such file")
-            first = flag_of.setdefault(pathlib.Path(path).resolve(), name)
+            first = flag_of.setdefault(path.resolve(), name)
             if first != name:
                 raise ValueError(
                     f"--{first} and --{name} name the same file, {path}. Name another, or leave "

@@ -20,7 +20,7 @@ _PRESETS = {
 }
 _FILES = ("config.json", "vocab.txt")
 # Settings that a run is checked against before any weight is read.
-_SIZES = ("num_hidden_layers", "max_position_embeddings")
+_SIZES = ("vocab_size", "num_hidden_layers", "max_position_embeddings")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -78,6 +78,12 @@ def find(name: str) -> EncoderFiles:
             f"--encoder={name}: {folder / 'config.json'} must have `model_type` bert and the "
             f"integers {', '.join(_SIZES)}. Received: `model_type` {config.get('model_type')!r}"
             + (f", without {', '.join(lacking)}" if lacking else "")
+        )
+    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").count("\n") + 1
+    if tokens > config["vocab_size"]:
+        raise ValueError(
+            f"--encoder={name}: {folder / 'vocab.txt'} has {tokens} tokens, but the encoder "
+            f"embeds {config['vocab_size']}"
         )
     return EncoderFiles(name, folder, config, _is_lower_case(folder))
 

@@ -163,3 +163,12 @@ def test_settings_as_json_survive_json(csv_files, adapter):
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RunConfig(task="reuters_r8").epochs = 5
+
+
+def test_files_are_relative_to_data_dir(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n")
+    config = RunConfig(task="csv", data_dir=str(tmp_path), train_file="train.csv")
+    assert config.file_of("train") == tmp_path / "train.csv"
+    assert config.file_of("dev") is None
+    with pytest.raises(FileNotFoundError, match="--data_dir"):
+        RunConfig(task="reuters_r8", data_dir=str(tmp_path / "none"))

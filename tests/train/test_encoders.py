@@ -5,7 +5,12 @@ import pytest
 
 from train import encoders
 
-CONFIG = {"model_type": "bert", "num_hidden_layers": 2, "max_position_embeddings": 16}
+CONFIG = {
+    "model_type": "bert",
+    "vocab_size": 2,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 16,
+}
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_preset_whose_package_is_missing_says_how_to_install_it(monkeypatch):
         (b"{", "not JSON"),
         (b"\xff\xfe{}", "not JSON"),
         (b"[]", "JSON object"),
-        (b"{}", "without num_hidden_layers, max_position_embeddings"),
+        (b"{}", "without vocab_size, num_hidden_layers, max_position_embeddings"),
         (json.dumps({**CONFIG, "model_type": "electra"}).encode(), "Received: .*'electra'"),
         (json.dumps({**CONFIG, "num_hidden_layers": "6"}).encode(), "without num_hidden_layers"),
     ],
@@ -86,4 +91,10 @@ def test_bad_config_is_an_error_that_names_the_file(folder, content, message):
 def test_bad_tokenizer_config_is_an_error_that_names_the_file(folder):
     (folder / "tokenizer_config.json").write_text("do_lower_case")
     with pytest.raises(ValueError, match=r"tokenizer_config\.json is not JSON"):
+        encoders.find(str(folder))
+
+
+def test_vocabulary_that_the_encoder_cannot_embed(folder):
+    (folder / "vocab.txt").write_text("[PAD]\na\nb\n")
+    with pytest.raises(ValueError, match="has 3 tokens, but the encoder embeds 2"):
         encoders.find(str(folder))

