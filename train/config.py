@@ -20,6 +20,7 @@ LEARNING_RATES = {
     "feature_based": 1e-3,
     "layer_norm": 1e-3,
 }
+POOLINGS = ("auto", "pooler", "mean")
 PRECISIONS = ("float32", "bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
 _LARGEST_SEED = 2**32 - 1  # NumPy's.
@@ -35,6 +36,8 @@ class RunConfig:
       adapter: the adapters; with the method `adapters` and no other.
       top_layers: number of blocks that the method `top_layers` trains.
       encoder: a preset's name, or a folder with a pretrained checkpoint.
+      pooling: what the head reads: `pooler`, BERT's pooled output as in the paper; `mean`,
+        the mean over tokens; or `auto`, which of the two the encoder was pretrained for.
       data_dir: where the task's files are. Packaged tasks need none; the files of `csv`
         are relative to it.
       train_file, dev_file, test_file, text_columns, label_column: the task `csv`.
@@ -60,6 +63,7 @@ class RunConfig:
     adapter: AdapterConfig | None = None
     top_layers: int | None = None
     encoder: str = encoders.DEFAULT
+    pooling: str = "auto"
     data_dir: str | None = None
     train_file: str | None = None
     dev_file: str | None = None
@@ -107,6 +111,7 @@ class RunConfig:
         choices = {
             "task": tuple(TASKS),
             "method": tuple(LEARNING_RATES),
+            "pooling": POOLINGS,
             "precision": PRECISIONS,
             "strategy": STRATEGIES,
         }

@@ -33,12 +33,16 @@ class EncoderFiles:
       folder: a Hugging Face BERT folder.
       config: its `config.json`.
       lower_case: whether its vocabulary is uncased.
+      pooling: what it was pretrained to give for a whole text: `pooler`, BERT's pooled
+        output, or `mean`, the mean over tokens of a sentence-transformers model (whose
+        BERT pooler was never trained).
     """
 
     name: str
     folder: pathlib.Path
     config: dict[str, Any]
     lower_case: bool
+    pooling: str
 
     @property
     def vocab_file(self) -> pathlib.Path:
@@ -85,7 +89,7 @@ def find(name: str) -> EncoderFiles:
             f"--encoder={name}: {folder / 'vocab.txt'} has {tokens} tokens, but the encoder "
             f"embeds {config['vocab_size']}"
         )
-    return EncoderFiles(name, folder, config, _is_lower_case(folder))
+    return EncoderFiles(name, folder, config, _is_lower_case(folder), _pooling(folder))
 
 
 def _preset_folder(name: str) -> pathlib.Path:
@@ -97,6 +101,14 @@ def _preset_folder(name: str) -> pathlib.Path:
             f"Install it with `{install}`, or name a folder with --encoder"
         )
     return pathlib.Path(spec.submodule_search_locations[0], inside)
+
+
+def _pooling(folder: pathlib.Path) -> str:
+    """Returns what a sentence-transformers folder says of its pooling, else BERT's own."""
+    path = folder / "1_Pooling" / "config.json"
+    if path.is_file() and _read_json(path).get("pooling_mode_mean_tokens"):
+        return "mean"
+    return "pooler"
 
 
 def _is_lower_case(folder: pathlib.Path) -> bool:

@@ -61,6 +61,7 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
             method=config.method,
             adapter=config.adapter,
             top_layers=config.top_layers,
+            pooling=files.pooling if config.pooling == "auto" else config.pooling,
         )
         steps = -(-len(train) // config.batch_size) * config.epochs
         model.compile(

@@ -19,11 +19,12 @@ def build_classifier(
     method: str = "adapters",
     adapter: AdapterConfig | None = None,
     top_layers: int | None = None,
+    pooling: str = "pooler",
     dropout: float = 0.1,
 ) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
     """Builds a text classifier on a pretrained BERT encoder.
 
-    The head is dropout and one dense layer on the encoder's pooled output, as in BERT.
+    The head is dropout and one dense layer on one vector per text.
 
     Args:
       encoder_folder: a Hugging Face BERT folder.
@@ -31,7 +32,9 @@ def build_classifier(
       method: a transfer method, see `keras_adapters.freezing`.
       adapter: adapters to add to the encoder, or `None`.
       top_layers: number of blocks to train with the method `top_layers`.
-      dropout: probability of dropping a feature of the pooled output in training.
+      pooling: that vector: `pooler`, BERT's pooled output as in the paper, or `mean`, the
+        mean of the last block's output over the tokens that are not padding.
+      dropout: probability of dropping a feature of that vector in training.
 
     Returns:
       The model and the encoder in it. The model maps `input_word_ids`, `input_mask` and
@@ -42,10 +45,17 @@ def build_classifier(
         `set_trainable` do.
     """
     # The first position is all that the pooler reads.
-    encoder = load_hugging_face(encoder_folder, output_range=1)
+    output_range = 1 if pooling == "pooler" else None
+    encoder = load_hugging_face(encoder_folder, output_range=output_range)
     if adapter:
         add_adapters(encoder, adapter)
-    pooled = encoder(encoder.inputs)["pooled_output"]
+    outputs = encoder(encoder.inputs)
+    if pooling == "pooler":
+        pooled = outputs["pooled_output"]
+    else:
+        pooled = tf_keras.layers.GlobalAveragePooling1D(name="mean", dtype="float32")(
+            outputs["sequence_output"], mask=encoder.inputs["input_mask"]
+        )
     pooled = tf_keras.layers.Dropout(dropout, name="head_dropout")(pooled)
     logits = tf_keras.layers.Dense(
         num_classes,

@@ -10,7 +10,7 @@ from absl import app, flags, logging
 
 from keras_adapters.config import AdapterConfig
 from train import encoders
-from train.config import LEARNING_RATES, PRECISIONS, STRATEGIES, RunConfig
+from train.config import LEARNING_RATES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
 from train.run_folder import RunFolder
 from train.tasks import TASKS
 
@@ -23,6 +23,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
+flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")
 flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")
 flags.DEFINE_string("dev_file", None, "--task=csv: as --train_file. Default: cut from it.")

@@ -5,6 +5,7 @@ import tf_keras
 from official.nlp.modeling import networks
 
 from keras_adapters import AdapterConfig
+from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.model_garden import BottleneckAdapter, add_adapters
 from keras_adapters.model_garden.variables import encoder_variables
 
@@ -198,3 +199,20 @@ def test_a_block_that_is_not_there_is_refused_and_nothing_changes(small_encoder)
         add_adapters(encoder, AdapterConfig(4, layers=(0, 3, 7)))
     assert not adapters_in(encoder)
     assert type(encoder) is networks.BertEncoderV2
+
+
+def test_real_weights_are_hardly_changed_by_fresh_adapters(minilm, fixtures):
+    reference = np.load(fixtures / "minilm_reference.npz")
+    inputs = {
+        "input_word_ids": reference["input_word_ids"],
+        "input_mask": reference["input_mask"],
+        "input_type_ids": np.zeros_like(reference["input_mask"]),
+    }
+    encoder = load_hugging_face(minilm.folder)
+    before = encoder(inputs)
+    add_adapters(encoder, AdapterConfig(64))
+    assert 0 < apart(before, encoder(inputs)) < 0.2
+    for adapter in adapters_in(encoder):
+        # A tenth of each kernel's values: a hundredth of what an adapter adds, or nearly.
+        adapter.set_weights([0.1 * weight for weight in adapter.get_weights()])
+    assert apart(before, encoder(inputs)) < 2e-3

@@ -98,3 +98,16 @@ def test_vocabulary_that_the_encoder_cannot_embed(folder):
     (folder / "vocab.txt").write_text("[PAD]\na\nb\n")
     with pytest.raises(ValueError, match="has 3 tokens, but the encoder embeds 2"):
         encoders.find(str(folder))
+
+
+@pytest.mark.parametrize(("mean_tokens", "pooling"), [(True, "mean"), (False, "pooler")])
+def test_pooling_is_what_a_sentence_transformers_folder_says(folder, mean_tokens, pooling):
+    (folder / "1_Pooling").mkdir()
+    settings = {"pooling_mode_mean_tokens": mean_tokens}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    assert encoders.find(str(folder)).pooling == pooling
+
+
+def test_pooling_of_other_folders_is_berts_own(folder):
+    assert encoders.find(str(folder)).pooling == "pooler"
+    assert encoders.find(encoders.DEFAULT).pooling == "mean"

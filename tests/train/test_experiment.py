@@ -111,7 +111,7 @@ def test_adapter_and_saved_model_are_one_model(finished, minilm):
     results = json.loads((folder / "results.json").read_text())
     tensors = safetensors.numpy.load_file(folder / "adapter" / "adapter.safetensors")
     assert sum(tensor.size for tensor in tensors.values()) == results["parameters"]["trained"]
-    model, encoder = build_classifier(minilm.folder, 2, method="full")
+    model, encoder = build_classifier(minilm.folder, 2, method="full", pooling="mean")
     metadata = load_adapter(folder / "adapter", encoder, model)
     assert metadata["labels"] == ["acq", "earn"]
     preprocess = BertPreprocessor(minilm.vocab_file, True, metadata["max_seq_length"])
@@ -151,6 +151,7 @@ def test_goes_on_after_the_last_finished_epoch(finished, small_files):
         ("--method=feature_based",),
         ("--method=layer_norm", "--precision=bfloat16"),
         ("--adapter_size=2", "--strategy=mirrored"),
+        ("--adapter_size=3", "--pooling=pooler"),
     ],
     ids=lambda flags: flags[0] + flags[1][1:] if len(flags) > 1 else flags[0],
 )

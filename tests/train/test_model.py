@@ -55,3 +55,17 @@ def test_one_seed_gives_one_start(minilm):
         values.append([v.numpy() for v in model.trainable_variables])
     assert all(map(np.array_equal, values[0], values[1]))
     assert not all(map(np.array_equal, values[0], values[2]))
+
+
+def test_mean_pooling_is_the_mean_over_real_tokens(minilm):
+    model, encoder = build_classifier(minilm.folder, 3, method="full", pooling="mean")
+    ids = np.array([[101, 7592, 102, 0, 0], [101, 7592, 2088, 999, 102]], np.int32)
+    inputs = {
+        "input_word_ids": ids,
+        "input_mask": (ids > 0).astype(np.int32),
+        "input_type_ids": np.zeros_like(ids),
+    }
+    states = encoder(inputs)["sequence_output"].numpy()
+    means = np.stack([states[0, :3].mean(axis=0), states[1].mean(axis=0)])
+    kernel, bias = model.get_layer("logits").get_weights()
+    np.testing.assert_allclose(model(inputs), means @ kernel + bias, atol=1e-5)
