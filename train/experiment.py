@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import resource
 import sys
@@ -55,49 +56,29 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
     strategy = strategies.make_strategy(config.strategy, config.tpu)
     fixed_length = isinstance(strategy, tf.distribute.TPUStrategy)
     with strategy.scope():
-        model, encoder = build_classifier(
-            files.folder,
-            len(data.label_names),
-            method=config.method,
-            adapter=config.adapter,
-            top_layers=config.top_layers,
-            pooling=files.pooling if config.pooling == "auto" else config.pooling,
-        )
-        steps = -(-len(train) // config.batch_size) * config.epochs
-        model.compile(
-            optimizer=make_optimizer(config.learning_rate, steps),
-            loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
+        model, encoder = _compiled_model(config, files, len(data.label_names), len(train))
     counts = count_parameters(model, encoder)
     _announce(config, data, train, counts)
 
-    def batches(examples: Examples) -> tf.data.Dataset:
-        return input_pipeline.evaluation_batches(
+    evaluation = {
+        split: input_pipeline.evaluation_batches(
             examples, preprocess, _EVALUATION_BATCH, fixed_length
         )
-
-    progress = ThroughputBar(len(train), config.batch_size)
-    model.fit(
-        input_pipeline.training_batches(
-            train, preprocess, config.batch_size, config.seed, fixed_length
-        ),
-        epochs=config.epochs,
-        validation_data=batches(data.dev),
-        verbose=0,
-        callbacks=[
-            progress,
-            tf_keras.callbacks.TensorBoard(folder.logs, write_graph=False, update_freq=50),
-            tf_keras.callbacks.BackupAndRestore(folder.checkpoints, delete_checkpoint=False),
-        ],
+        for split, examples in {"dev": data.dev, "test": data.test}.items()
+        if examples is not None
+    }
+    training = input_pipeline.training_batches(
+        train, preprocess, config.batch_size, config.seed, fixed_length
     )
-    metrics = {}
-    for split, examples in {"dev": data.dev, "test": data.test}.items():
-        if examples is not None:
-            logits = model.predict(batches(examples), verbose=0)
-            metrics[split] = classification_metrics(examples.labels, np.asarray(logits))
-
-    save_adapter(folder.adapter, model, encoder, _adapter_metadata(config, data))
+    progress = ThroughputBar(len(train), config.batch_size)
+    _fit(model, training, evaluation["dev"], config.epochs, folder, progress)
+    metrics = {
+        split: classification_metrics(
+            getattr(data, split).labels, np.asarray(model.predict(batches, verbose=0))
+        )
+        for split, batches in evaluation.items()
+    }
+    save_adapter(folder.adapter, model, encoder, _adapter_metadata(config, files, data))
     if config.export:
         columns = len(data.train.columns)
         export_classifier(folder.saved_model, model, preprocess, data.label_names, columns)
@@ -108,9 +89,7 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
         "encoder": config.encoder,
         "seed": config.seed,
         "parameters": {
-            "base": counts.base,
-            "total": counts.total,
-            "trained": counts.trained,
+            **dataclasses.asdict(counts),
             "trained_percent": counts.trained_percent,
         },
         "metrics": metrics,
@@ -129,6 +108,51 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
     return results
 
 
+def _compiled_model(
+    config: RunConfig, files: encoders.EncoderFiles, classes: int, train_examples: int
+) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
+    model, encoder = build_classifier(
+        files.folder,
+        classes,
+        method=config.method,
+        adapter=config.adapter,
+        top_layers=config.top_layers,
+        pooling=_pooling(config, files),
+    )
+    steps = -(-train_examples // config.batch_size) * config.epochs
+    model.compile(
+        optimizer=make_optimizer(config.learning_rate, steps),
+        loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model, encoder
+
+
+def _fit(
+    model: tf_keras.Model,
+    training: tf.data.Dataset,
+    dev: tf.data.Dataset,
+    epochs: int,
+    folder: RunFolder,
+    progress: ThroughputBar,
+) -> None:
+    model.fit(
+        training,
+        epochs=epochs,
+        validation_data=dev,
+        verbose=0,
+        callbacks=[
+            progress,
+            tf_keras.callbacks.TensorBoard(folder.logs, write_graph=False, update_freq=50),
+            tf_keras.callbacks.BackupAndRestore(folder.checkpoints, delete_checkpoint=False),
+        ],
+    )
+
+
+def _pooling(config: RunConfig, files: encoders.EncoderFiles) -> str:
+    return files.pooling if config.pooling == "auto" else config.pooling
+
+
 def _announce(config: RunConfig, data: TaskData, train: Examples, counts: ParameterCounts) -> None:
     print(
         f"Task {config.task}: {len(data.label_names)} classes, {len(train)} train and "
@@ -138,11 +162,14 @@ def _announce(config: RunConfig, data: TaskData, train: Examples, counts: Parame
     )
 
 
-def _adapter_metadata(config: RunConfig, data: TaskData) -> dict[str, Any]:
+def _adapter_metadata(
+    config: RunConfig, files: encoders.EncoderFiles, data: TaskData
+) -> dict[str, Any]:
     return {
         "task": config.task,
         "method": config.method,
         "encoder": config.encoder,
+        "pooling": _pooling(config, files),
         "max_seq_length": config.max_seq_length,
         "labels": list(data.label_names),
     }

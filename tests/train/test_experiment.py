@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from keras_adapters.adapter_file import load_adapter
+from keras_adapters.adapter_file import load_adapter, read_metadata
 from train.model import build_classifier
 from train.tasks import packaged
 from train.text import BertPreprocessor
@@ -111,8 +111,9 @@ def test_adapter_and_saved_model_are_one_model(finished, minilm):
     results = json.loads((folder / "results.json").read_text())
     tensors = safetensors.numpy.load_file(folder / "adapter" / "adapter.safetensors")
     assert sum(tensor.size for tensor in tensors.values()) == results["parameters"]["trained"]
-    model, encoder = build_classifier(minilm.folder, 2, method="full", pooling="mean")
-    metadata = load_adapter(folder / "adapter", encoder, model)
+    metadata = read_metadata(folder / "adapter")
+    model, encoder = build_classifier(minilm.folder, 2, method="full", pooling=metadata["pooling"])
+    load_adapter(folder / "adapter", encoder, model)
     assert metadata["labels"] == ["acq", "earn"]
     preprocess = BertPreprocessor(minilm.vocab_file, True, metadata["max_seq_length"])
     texts = tf.constant(["net profit rose in the quarter", "agreed to buy the company's shares"])
