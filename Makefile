@@ -16,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
-	  --output_dir=runs/demo
+	  --max_seq_length=64 --output_dir=runs/demo
 	$(BIN)/python -m train.classify --saved_model=runs/demo/saved_model \
 	  "the company said its third quarter net profit rose to 12 mln dlrs from 9 mln" \
 	  "opec ministers agreed to cut crude oil output by one mln barrels per day" \

@@ -65,4 +65,7 @@ def build_classifier(
     )(pooled)
     model = tf_keras.Model(encoder.inputs, logits, name="classifier")
     set_trainable(model, encoder, method, top_layers)
+    if pooling != "pooler":
+        # It takes no part in the model, so there is nothing that it could learn.
+        encoder.pooler_layer.trainable = False
     return model, encoder

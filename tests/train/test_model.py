@@ -67,5 +67,6 @@ def test_mean_pooling_is_the_mean_over_real_tokens(minilm):
     }
     states = encoder(inputs)["sequence_output"].numpy()
     means = np.stack([states[0, :3].mean(axis=0), states[1].mean(axis=0)])
+    assert not encoder.pooler_layer.trainable_variables  # It would get no gradient.
     kernel, bias = model.get_layer("logits").get_weights()
     np.testing.assert_allclose(model(inputs), means @ kernel + bias, atol=1e-5)
