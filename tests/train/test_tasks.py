@@ -30,7 +30,7 @@ def test_packaged_task(name):
     assert len(data.label_names) == len(set(data.label_names)) == classes
     assert len(data.train) + len(data.dev) == train_rows
     assert len(data.test) == test_rows
-    assert 0.07 < len(data.dev) / train_rows < 0.13
+    assert 0.03 < len(data.dev) / train_rows < 0.07
     for split in (data.train, data.dev, data.test):
         assert split.labels.dtype == np.int32
         assert len(split.columns) == 1
