@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
-REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | sha256sum | cut -c1-16)
+REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -d" " -f1)
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 export TF_CPP_MIN_LOG_LEVEL ?= 2

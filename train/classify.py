@@ -16,7 +16,10 @@ flags.mark_flag_as_required("saved_model")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the likeliest label of each text given as an argument, or line of input."""
+    """Prints the likeliest label of each text given as an argument, or line of input.
+
+    For a task of pairs, a tab stands between the two texts.
+    """
     if not os.path.isdir(_SAVED_MODEL.value):
         sys.exit(f"error: --saved_model={_SAVED_MODEL.value} is not a folder")
     texts = argv[1:] or [line.rstrip("\n") for line in sys.stdin]
@@ -27,7 +30,14 @@ def main(argv: Sequence[str]) -> None:
     import tensorflow_text  # noqa: F401  The model's graph uses its ops.
 
     model = tf.saved_model.load(_SAVED_MODEL.value)
-    outputs = model.signatures["serving_default"](text=tf.constant(texts))
+    classify = model.signatures["serving_default"]
+    names = ["text", "text_pair"][: len(classify.structured_input_signature[1])]
+    columns = [text.split("\t", len(names) - 1) for text in texts]
+    for text, fields in zip(texts, columns, strict=True):
+        if len(fields) != len(names):
+            sys.exit(f"error: this model takes pairs, two texts with a tab between: {text!r}")
+    inputs = {name: tf.constant([row[i] for row in columns]) for i, name in enumerate(names)}
+    outputs = classify(**inputs)
     best = tf.reduce_max(outputs["probabilities"], axis=-1).numpy()
     for text, label, probability in zip(texts, outputs["label"].numpy(), best, strict=True):
         print(f"{label.decode()}\t{probability:.3f}\t{text}")

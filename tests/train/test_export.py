@@ -104,19 +104,34 @@ def test_a_task_of_pairs(classifier, tmp_path):
     assert np.abs(expected - expected_probabilities(*classifier, second, first)).max() > 1e-6
 
 
-def test_classify_prints_a_line_per_text(classifier, tmp_path):
-    export_classifier(tmp_path / "saved_model", *classifier, LABELS)
-    command = [sys.executable, "-m", "train.classify", f"--saved_model={tmp_path}/saved_model"]
+def classify(folder, texts):
+    command = [sys.executable, "-m", "train.classify", f"--saved_model={folder}"]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "PYTHONIOENCODING": "utf-8",
     }
-    done = subprocess.run(
-        command, input="\n".join(TEXTS), capture_output=True, encoding="utf-8", env=environment
+    return subprocess.run(
+        command, input="\n".join(texts), capture_output=True, encoding="utf-8", env=environment
     )
+
+
+def test_classify_prints_a_line_per_text(classifier, tmp_path):
+    export_classifier(tmp_path / "saved_model", *classifier, LABELS)
+    done = classify(tmp_path / "saved_model", TEXTS)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     expected = expected_probabilities(*classifier, TEXTS)
     assert [line[0] for line in lines] == [LABELS[index] for index in expected.argmax(axis=1)]
     assert [line[2] for line in lines] == TEXTS
+
+
+def test_classify_takes_pairs_with_a_tab_between(classifier, tmp_path):
+    export_classifier(tmp_path / "saved_model", *classifier, LABELS, text_columns=2)
+    done = classify(tmp_path / "saved_model", ["a question\tits answer"])
+    assert done.returncode == 0, done.stderr
+    expected = expected_probabilities(*classifier, ["a question"], ["its answer"])
+    assert done.stdout.split("\t")[:2] == [LABELS[expected.argmax()], f"{expected.max():.3f}"]
+    done = classify(tmp_path / "saved_model", ["only one"])
+    assert done.returncode != 0
+    assert "takes pairs" in done.stderr
