@@ -42,8 +42,6 @@ flags.DEFINE_string("tpu", None, "Name or address of a TPU; `local` on a TPU VM.
 flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than this.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
 flags.mark_flag_as_required("task")
-# Keras and TensorFlow log their housekeeping as "info".
-FLAGS.set_default("verbosity", logging.WARNING)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,6 +61,9 @@ def main(argv: Sequence[str]) -> None:
         # TensorFlow takes seconds to import; by now the settings and the data are known good.
         from train import experiment
 
+        # TensorFlow logs its housekeeping as "info".
+        if not FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
         results = experiment.run(config, data, folder)
     print(_summary(results, folder))
 
