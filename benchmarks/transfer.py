@@ -53,13 +53,15 @@ def _line(task: str, method: str, runs: list[dict[str, Any]]) -> str:
     spread = f"{statistics.mean(accuracies):.2f}"
     if len(runs) > 1:
         spread += f" ({min(accuracies):.2f} to {max(accuracies):.2f})"
+    # A run of a few steps is too short to be timed.
+    speeds = [run["examples_per_second"] for run in runs if run["examples_per_second"]]
     cells = [
         task,
         method,
         spread,
         f"{runs[0]['parameters']['trained_percent']:.2f}",
         f"{runs[0]['adapter_bytes'] / 1e6:.1f}",
-        f"{statistics.median(run['examples_per_second'] for run in runs):.0f}",
+        f"{statistics.median(speeds):.0f}" if speeds else "",
         f"{statistics.median(run['seconds'] for run in runs) / 60:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
