@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.adapter_file import save_adapter
+from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.freezing import ParameterCounts, count_parameters
 from train import encoders, input_pipeline, strategies
 from train.config import RunConfig
@@ -111,13 +112,16 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
 def _compiled_model(
     config: RunConfig, files: encoders.EncoderFiles, classes: int, train_examples: int
 ) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
-    model, encoder = build_classifier(
-        files.folder,
+    pooling = _pooling(config, files)
+    # The first position is all that the pooler reads.
+    encoder = load_hugging_face(files.folder, output_range=1 if pooling == "pooler" else None)
+    model = build_classifier(
+        encoder,
         classes,
         method=config.method,
         adapter=config.adapter,
         top_layers=config.top_layers,
-        pooling=_pooling(config, files),
+        pooling=pooling,
     )
     steps = -(-train_examples // config.batch_size) * config.epochs
     model.compile(

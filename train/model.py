@@ -1,52 +1,46 @@
-"""Encoder, adapters and head: restored, spliced, frozen."""
+"""Encoder, adapters and head: spliced, then frozen."""
 
 from __future__ import annotations
-
-import os
 
 import tf_keras
 
 from keras_adapters.config import AdapterConfig
-from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.freezing import set_trainable
 from keras_adapters.model_garden import add_adapters
 
 
 def build_classifier(
-    encoder_folder: str | os.PathLike,
-    num_classes: int,
+    encoder: tf_keras.layers.Layer,
+    num_outputs: int,
     *,
     method: str = "adapters",
     adapter: AdapterConfig | None = None,
     top_layers: int | None = None,
     pooling: str = "pooler",
     dropout: float = 0.1,
-) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
-    """Builds a text classifier on a pretrained BERT encoder.
+) -> tf_keras.Model:
+    """Builds a text classifier, or a regression, on a pretrained BERT encoder.
 
     The head is dropout and one dense layer on one vector per text.
 
     Args:
-      encoder_folder: a Hugging Face BERT folder.
-      num_classes: number of classes, at least 2.
+      encoder: the encoder with its pretrained weights; adapters are added to it in place.
+      num_outputs: number of classes, or 1 for a regression.
       method: a transfer method, see `keras_adapters.freezing`.
       adapter: adapters to add to the encoder, or `None`.
       top_layers: number of blocks to train with the method `top_layers`.
       pooling: that vector: `pooler`, BERT's pooled output as in the paper, or `mean`, the
-        mean of the last block's output over the tokens that are not padding.
+        mean of the last block's output over the tokens that are not padding; that needs
+        an encoder whose last block computes all positions.
       dropout: probability of dropping a feature of that vector in training.
 
     Returns:
-      The model and the encoder in it. The model maps `input_word_ids`, `input_mask` and
-      `input_type_ids`, each `<int32>[batch, seq]`, to logits `<float32>[batch, classes]`.
+      The model, from `input_word_ids`, `input_mask` and `input_type_ids`, each
+      `<int32>[batch, seq]`, to logits or values `<float32>[batch, num_outputs]`.
 
     Raises:
-      FileNotFoundError, ValueError: as `load_hugging_face`, `add_adapters` and
-        `set_trainable` do.
+      ValueError: as `add_adapters` and `set_trainable` do.
     """
-    # The first position is all that the pooler reads.
-    output_range = 1 if pooling == "pooler" else None
-    encoder = load_hugging_face(encoder_folder, output_range=output_range)
     if adapter:
         add_adapters(encoder, adapter)
     outputs = encoder(encoder.inputs)
@@ -58,7 +52,7 @@ def build_classifier(
         )
     pooled = tf_keras.layers.Dropout(dropout, name="head_dropout")(pooled)
     logits = tf_keras.layers.Dense(
-        num_classes,
+        num_outputs,
         kernel_initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
         dtype="float32",
         name="logits",
@@ -68,4 +62,4 @@ def build_classifier(
     if pooling != "pooler":
         # It takes no part in the model, so there is nothing that it could learn.
         encoder.pooler_layer.trainable = False
-    return model, encoder
+    return model

@@ -11,6 +11,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from keras_adapters.adapter_file import load_adapter, read_metadata
+from keras_adapters.converters.hugging_face import load_hugging_face
 from train.model import build_classifier
 from train.tasks import packaged
 from train.text import BertPreprocessor
@@ -112,7 +113,8 @@ def test_adapter_and_saved_model_are_one_model(finished, minilm):
     tensors = safetensors.numpy.load_file(folder / "adapter" / "adapter.safetensors")
     assert sum(tensor.size for tensor in tensors.values()) == results["parameters"]["trained"]
     metadata = read_metadata(folder / "adapter")
-    model, encoder = build_classifier(minilm.folder, 2, method="full", pooling=metadata["pooling"])
+    encoder = load_hugging_face(minilm.folder)
+    model = build_classifier(encoder, 2, method="full", pooling=metadata["pooling"])
     load_adapter(folder / "adapter", encoder, model)
     assert metadata["labels"] == ["acq", "earn"]
     preprocess = BertPreprocessor(minilm.vocab_file, True, metadata["max_seq_length"])

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters import AdapterConfig
+from keras_adapters.converters.hugging_face import load_hugging_face
 from train.export import export_classifier
 from train.model import build_classifier
 from train.text import BertPreprocessor
@@ -32,7 +33,8 @@ for label, row in zip(outputs["label"].numpy(), outputs["probabilities"].numpy()
 @pytest.fixture
 def classifier(minilm):
     tf_keras.utils.set_random_seed(0)
-    model, _ = build_classifier(minilm.folder, 3, adapter=AdapterConfig(4, init_stddev=0.1))
+    encoder = load_hugging_face(minilm.folder)
+    model = build_classifier(encoder, 3, adapter=AdapterConfig(4, init_stddev=0.1))
     preprocess = BertPreprocessor(minilm.vocab_file, lower_case=True, seq_length=16)
     return model, preprocess
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters import AdapterConfig
+from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.freezing import count_parameters
 from train.model import build_classifier
 
@@ -23,8 +24,9 @@ PINNED = {
 @pytest.mark.parametrize(("variant", "count"), PINNED.items())
 def test_trained_parameters(variant, count, minilm):
     method, number = variant
-    model, encoder = build_classifier(
-        minilm.folder,
+    encoder = load_hugging_face(minilm.folder, output_range=1)
+    model = build_classifier(
+        encoder,
         8,
         method=method,
         adapter=AdapterConfig(number) if method == "adapters" else None,
@@ -35,7 +37,7 @@ def test_trained_parameters(variant, count, minilm):
 
 def test_logits_are_float32_under_bfloat16(minilm):
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model, _ = build_classifier(minilm.folder, 3, adapter=AdapterConfig(4))
+    model = build_classifier(load_hugging_face(minilm.folder), 3, adapter=AdapterConfig(4))
     ids = np.array([[101, 7592, 102]], np.int32)
     inputs = {
         "input_word_ids": ids,
@@ -51,14 +53,15 @@ def test_one_seed_gives_one_start(minilm):
     values = []
     for seed in (0, 0, 1):
         tf_keras.utils.set_random_seed(seed)
-        model, _ = build_classifier(minilm.folder, 3, adapter=AdapterConfig(4))
+        model = build_classifier(load_hugging_face(minilm.folder), 3, adapter=AdapterConfig(4))
         values.append([v.numpy() for v in model.trainable_variables])
     assert all(map(np.array_equal, values[0], values[1]))
     assert not all(map(np.array_equal, values[0], values[2]))
 
 
 def test_mean_pooling_is_the_mean_over_real_tokens(minilm):
-    model, encoder = build_classifier(minilm.folder, 3, method="full", pooling="mean")
+    encoder = load_hugging_face(minilm.folder)
+    model = build_classifier(encoder, 3, method="full", pooling="mean")
     ids = np.array([[101, 7592, 102, 0, 0], [101, 7592, 2088, 999, 102]], np.int32)
     inputs = {
         "input_word_ids": ids,
