@@ -19,11 +19,12 @@ from keras_adapters.freezing import ParameterCounts, count_parameters
 from train import encoders, input_pipeline, strategies
 from train.config import RunConfig
 from train.export import export_classifier
-from train.metrics import classification_metrics
+from train.metrics import evaluate
 from train.model import build_classifier
 from train.optimization import make_optimizer
 from train.progress import ThroughputBar
 from train.run_folder import RunFolder
+from train.tasks import TASKS
 from train.tasks.data import Examples, TaskData
 from train.text import BertPreprocessor
 
@@ -74,8 +75,10 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
     progress = ThroughputBar(len(train), config.batch_size)
     _fit(model, training, evaluation["dev"], config.epochs, folder, progress)
     metrics = {
-        split: classification_metrics(
-            getattr(data, split).labels, np.asarray(model.predict(batches, verbose=0))
+        split: evaluate(
+            TASKS[config.task].metrics,
+            getattr(data, split).labels,
+            np.asarray(model.predict(batches, verbose=0)),
         )
         for split, batches in evaluation.items()
     }
