@@ -38,6 +38,8 @@ class RunConfig:
       encoder: a preset's name, or a folder with a pretrained checkpoint.
       pooling: what the head reads: `pooler`, BERT's pooled output as in the paper; `mean`,
         the mean over tokens; or `auto`, which of the two the encoder was pretrained for.
+      head_dropout: probability of dropping a feature that the head reads, in training. The
+        encoder's own dropout is its configuration's.
       data_dir: where the task's files are. Packaged tasks need none; the files of `csv`
         are relative to it.
       train_file, dev_file, test_file, text_columns, label_column: the task `csv`.
@@ -50,6 +52,14 @@ class RunConfig:
       precision: `float32`, or `bfloat16` for computation with float32 variables.
       strategy, tpu: where to train.
       max_train_examples: train on no more than this many, drawn by `seed`.
+      gradient_accumulation_steps: compute each batch in this many parts, with as much
+        less memory.
+      rematerialize: compute each block again for its gradient instead of keeping what it
+        computed: less memory, more time.
+      steps_per_execution: steps that run without returning to Python; by default 1, on
+        TPUs more.
+      checkpoint_minutes: minutes between two checkpoints; 0 is after every step.
+      keep_checkpoints: how many of them are kept.
       export: whether to write a SavedModel.
 
     Raises:
@@ -64,6 +74,7 @@ class RunConfig:
     top_layers: int | None = None
     encoder: str = encoders.DEFAULT
     pooling: str = "auto"
+    head_dropout: float = 0.1
     data_dir: str | None = None
     train_file: str | None = None
     dev_file: str | None = None
@@ -80,6 +91,11 @@ class RunConfig:
     strategy: str = "auto"
     tpu: str | None = None
     max_train_examples: int | None = None
+    gradient_accumulation_steps: int = 1
+    rematerialize: bool = False
+    steps_per_execution: int | None = None
+    checkpoint_minutes: float = 5.0
+    keep_checkpoints: int = 2
     export: bool = True
 
     def __post_init__(self) -> None:
@@ -140,10 +156,28 @@ class RunConfig:
             )
 
     def _check_numbers(self) -> None:
-        for name in ("batch_size", "epochs", "max_train_examples"):
+        for name in (
+            "batch_size",
+            "epochs",
+            "max_train_examples",
+            "gradient_accumulation_steps",
+            "steps_per_execution",
+            "keep_checkpoints",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1. Received: {value}")
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError(
+                "--batch_size must be a multiple of --gradient_accumulation_steps. "
+                f"Received: {self.batch_size} and {self.gradient_accumulation_steps}"
+            )
+        if not 0 <= self.head_dropout < 1:
+            raise ValueError(f"--head_dropout must be in [0, 1). Received: {self.head_dropout}")
+        if not self.checkpoint_minutes >= 0:
+            raise ValueError(
+                f"--checkpoint_minutes must be at least 0. Received: {self.checkpoint_minutes}"
+            )
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise ValueError(f"--seed must be 0 to {_LARGEST_SEED}. Received: {self.seed}")
         rate = self.learning_rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
+flags.DEFINE_float("head_dropout", 0.1, "Dropout before the head, in training.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")
 flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")
 flags.DEFINE_string("dev_file", None, "--task=csv: as --train_file. Default: cut from it.")
@@ -40,6 +42,11 @@ flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computat
 flags.DEFINE_enum("strategy", "auto", STRATEGIES, "Where to train.")
 flags.DEFINE_string("tpu", None, "Name or address of a TPU; `local` on a TPU VM.")
 flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than this.")
+flags.DEFINE_integer("gradient_accumulation_steps", 1, "Parts that a batch is computed in.")
+flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
+flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
+flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
+flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
 flags.mark_flag_as_required("task")
 
@@ -51,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
         config = _config_from_flags()
         data = TASKS[config.task].read(config)
-        folder = RunFolder(config)
+        folder = RunFolder(config, data.fingerprint())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     results = folder.results()
@@ -64,7 +71,14 @@ def main(argv: Sequence[str]) -> None:
         # TensorFlow logs its housekeeping as "info".
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        results = experiment.run(config, data, folder)
+        try:
+            results = experiment.run(config, data, folder)
+        except experiment.Preempted as error:
+            print(f"Stopped: {error}. The same command goes on from there.", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
+        except (ValueError, OSError, FloatingPointError) as error:
+            logging.debug("Where the error is from:", exc_info=True)
+            sys.exit(f"error: {error}")
     print(_summary(results, folder))
 
 
