@@ -1,3 +1,4 @@
+import io
 import urllib.error
 import urllib.request
 
@@ -303,6 +304,15 @@ def test_label_names_are_those_of_tensorflow_datasets(prepared):
 def test_data_is_found_where_tensorflow_datasets_keeps_it(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     assert rows(glue.read("rte", None).train, "labels") == TRAIN["rte"]
+
+
+def test_what_is_nowhere_is_downloaded_where_there_is_a_network(root, tmp_path, monkeypatch):
+    from tensorflow_datasets.text import glue as theirs
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
+    monkeypatch.setattr(theirs.Glue, "_make_download_manager", lambda self, **_: Downloads(root))
+    assert rows(glue.read("rte", tmp_path).train, "labels") == TRAIN["rte"]
+    assert tfds.find("rte", tmp_path)
 
 
 def test_the_newest_prepared_version_is_found(tmp_path):
