@@ -23,7 +23,7 @@ from train.encoders import EncoderFiles
 from train.fitting import DevMetrics, fit
 from train.input_pipeline import steps_per_epoch
 from train.optimization import make_optimizer
-from train.prediction import Predictor
+from train.predictor import Predictor
 from train.progress import ThroughputBar
 from train.rematerialization import rematerialize
 from train.run_folder import RunFolder

@@ -36,7 +36,7 @@ def command(tmp_path):
     ("flags", "message"),
     [
         ("", "--task"),
-        ("--task=mnist", "--task=mnist: value should be one of <20_newsgroups|"),
+        ("--task=mnist", "--task=mnist: value should be one of <cola|"),
         ("--task=reuters_r8 --adapter_size=0", "--adapter_size=0: 0 is not a positive integer"),
         ("--task=reuters_r8 --adapter_size=x", "--adapter_size=x"),
         ("--task=reuters_r8 --adapter_sise=8", "'adapter_sise'. Did you mean: adapter_size"),

@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 from train.input_pipeline import Source
-from train.prediction import Predictor
+from train.predictor import Predictor
 
 LENGTHS = np.array([5, 1, 9, 3, 3, 20, 2, 7, 40, 4])
 
