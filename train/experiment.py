@@ -40,7 +40,7 @@ _EVALUATION_BATCH = 64
 _TPU_STEPS_PER_EXECUTION = 32
 
 
-def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
+def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any] | None:
     """Trains and evaluates one model and writes the run's files.
 
     Args:
@@ -51,7 +51,8 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
       What stands in `results.json`: parameter counts, metrics, seconds, examples per
-      second, bytes of peak memory and versions.
+      second, bytes of peak memory and versions. `None` in a worker that is not the first,
+      which writes no files.
 
     Raises:
       Preempted: SIGTERM came; the state is saved.
@@ -77,26 +78,26 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
         f"({counts.trained_percent:.2f}%), peak learning rate {config.learning_rate:g}"
     )
     progress = ThroughputBar(config.batch_size, config.epochs)
-    metrics = _fit_and_evaluate(config, folder, strategy, model, task, progress)
+    metrics, predicted = _fit_and_evaluate(config, folder, strategy, model, task, progress)
+    if not strategies.is_chief(strategy):
+        return None
+    save_adapter(folder.adapter, model, encoder, _metadata(config, files, task))
+    if predicted is not None:
+        task.write_predictions(folder.path, predicted)
+    if config.export:
+        task.export(folder.saved_model, model)
     results = {
         **_settings(config),
         "parameters": {**dataclasses.asdict(counts), "trained_percent": counts.trained_percent},
         "metrics": metrics,
         "examples": task.sizes(),
+        "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
         "examples_per_second": progress.examples_per_second,
-    }
-    if strategies.is_chief(strategy):
-        save_adapter(folder.adapter, model, encoder, _metadata(config, files, task))
-        results["adapter_bytes"] = sum(file.stat().st_size for file in folder.adapter.iterdir())
-        if config.export:
-            task.export(folder.saved_model, model)
-    results |= {
         "peak_memory_bytes": _peak_memory(),
         "seconds": time.monotonic() - start,
         "versions": {name: _version(name) for name in _VERSIONS},
     }
-    if strategies.is_chief(strategy):
-        folder.write_results(results)
+    folder.write_results(results)
     return results
 
 
@@ -152,7 +153,7 @@ def _fit_and_evaluate(
     model: tf_keras.Model,
     task: TextTask,
     progress: ThroughputBar,
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], Any]:
     chief = strategies.is_chief(strategy)
     fixed_length = _on_tpu(strategy)
     checkpoints = TrainingCheckpoints(folder.checkpoints, model, config.keep_checkpoints, chief)
@@ -179,7 +180,8 @@ def _fit_and_evaluate(
             fixed_length=fixed_length,
             callbacks=[*callbacks, safeguards],
         )
-        return task.evaluate(predict, task.splits)
+        metrics = task.evaluate(predict, task.splits)
+        return metrics, task.predict_test(predict) if config.predict_test else None
 
 
 def _on_tpu(strategy: tf.distribute.Strategy) -> bool:

@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
 flags.DEFINE_enum("method", "adapters", list(LEARNING_RATES), "What trains: the transfer method.")
 flags.DEFINE_integer(
-    "adapter_size", None, "Bottleneck width of the adapters. Default: 64.", lower_bound=1
+    "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
@@ -35,8 +35,8 @@ flags.DEFINE_string("label_column", "label", "--task=csv: the column of the labe
 flags.DEFINE_string("output_dir", None, "Folder for results. Default: named by the run.")
 flags.DEFINE_integer("max_seq_length", 128, "Tokens per example, special tokens included.")
 flags.DEFINE_integer("batch_size", 32, "Examples per step, over all replicas together.")
-flags.DEFINE_float("learning_rate", None, "Peak learning rate. Default: by --method.")
-flags.DEFINE_integer("epochs", 3, "Passes over the training examples.")
+flags.DEFINE_float("learning_rate", None, "Peak learning rate. Default: by --task and --method.")
+flags.DEFINE_integer("epochs", None, "Passes over the training examples. Default: by --task.")
 flags.DEFINE_integer("seed", 0, "Seed of data order, initial values and dropout.")
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
 flags.DEFINE_enum("strategy", "auto", STRATEGIES, "Where to train.")
@@ -47,6 +47,7 @@ flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less mem
 flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
 flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
 flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
+flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
 flags.mark_flag_as_required("task")
 
@@ -58,6 +59,8 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
         config = _config_from_flags()
         data = TASKS[config.task].read(config)
+        if config.predict_test and not data.unlabelled:
+            raise ValueError(f"--predict_test: {config.task} has no test split without labels here")
         folder = RunFolder(config, data.fingerprint())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -79,7 +82,8 @@ def main(argv: Sequence[str]) -> None:
         except (ValueError, OSError, FloatingPointError) as error:
             logging.debug("Where the error is from:", exc_info=True)
             sys.exit(f"error: {error}")
-    print(_summary(results, folder))
+    if results:
+        print(_summary(results, folder))
 
 
 def _config_from_flags() -> RunConfig:
@@ -96,7 +100,7 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
     parameters = results["parameters"]
     lines = [f"\n{results['task']}, method {results['method']}, seed {results['seed']}"]
     for split, metrics in results["metrics"].items():
-        scores = ", ".join(f"{name} {100 * value:.2f}%" for name, value in metrics.items())
+        scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics.items())
         lines.append(f"  {split:<8} {scores} ({results['examples'][split]} examples)")
     lines.append(
         f"  trained  {parameters['trained']:,} of {parameters['total']:,} parameters "
@@ -112,6 +116,7 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
         "adapter": folder.adapter,
         "model": folder.saved_model,
         "logs": folder.logs,
+        "test": folder.predictions,
         "results": folder.path / "results.json",
     }
     lines += [f"  {name:<8} {path}" for name, path in outputs.items() if path.exists()]

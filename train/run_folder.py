@@ -28,7 +28,7 @@ class RunFolder:
       OSError: the folder cannot be written.
 
     Attributes:
-      adapter, saved_model, checkpoints, logs: paths of the run's outputs.
+      adapter, saved_model, checkpoints, logs, predictions: paths of the run's outputs.
     """
 
     def __init__(self, config: RunConfig, data: int) -> None:
@@ -37,6 +37,7 @@ class RunFolder:
         self.saved_model = self.path / "saved_model"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
+        self.predictions = self.path / "predictions"
         settings = {**config.to_json_dict(), "data": data}
         path = self.path / _SETTINGS
         if path.is_file():

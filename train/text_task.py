@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from train.export import export_text_model
 from train.input_pipeline import Source
 from train.metrics import evaluate
 from train.model import build_classifier
+from train.predictions import write_predictions
 from train.tasks import Task
 from train.tasks.data import Examples, TaskData
 from train.text import BertPreprocessor
@@ -76,6 +77,21 @@ class TextTask:
             outputs = predict(text_source(split, self._preprocess))
             metrics[name] = evaluate(self._task.metrics, split.labels, outputs)
         return metrics
+
+    def predict_test(self, predict: Callable[[Source], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the outputs for each split that is published without labels."""
+        return {
+            name: predict(text_source(split, self._preprocess))
+            for name, split in self._data.unlabelled.items()
+        }
+
+    def write_predictions(
+        self, run_folder: str | os.PathLike, outputs: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes what `predict_test` returned, one file per split."""
+        for name, values in outputs.items():
+            split = self._data.unlabelled[name]
+            write_predictions(run_folder, name, split, self._data.label_names, values)
 
     def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
         """Writes the SavedModel that takes raw text."""

@@ -99,7 +99,7 @@ def test_summary_says_what_a_person_wants_to_know(finished):
     folder, output, _ = finished
     results = json.loads((folder / "results.json").read_text())
     for part in (
-        f"{100 * results['metrics']['test']['accuracy']:.2f}%",
+        f"{100 * results['metrics']['test']['accuracy']:.2f}",
         f"{results['parameters']['trained']:,}",
         "MB on disk",
         "examples/s",

