@@ -38,6 +38,8 @@ __all__ = ["Preempted", "run"]
 _VERSIONS = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official", "tensorflow-text")
 _EVALUATION_BATCH = 64
 _TPU_STEPS_PER_EXECUTION = 32
+# Parts of a sorted batch are padded to their own lengths, which costs a CPU nothing else.
+_CPU_PARTS = 4
 
 
 def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any] | None:
@@ -109,13 +111,21 @@ def _set_up(config: RunConfig) -> None:
 
 
 def _check_batch(config: RunConfig, strategy: tf.distribute.Strategy) -> None:
-    parts = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
-    if config.batch_size % parts:
+    replicas, parts = strategy.num_replicas_in_sync, config.gradient_accumulation_steps or 1
+    if config.batch_size % (replicas * parts):
         raise ValueError(
-            f"--batch_size={config.batch_size} must be a multiple of {parts}: "
-            f"{strategy.num_replicas_in_sync} replicas, each with "
-            f"--gradient_accumulation_steps={config.gradient_accumulation_steps}"
+            f"--batch_size={config.batch_size} must be a multiple of {replicas * parts}: "
+            f"{replicas} replicas, each with --gradient_accumulation_steps={parts}"
         )
+
+
+def _parts(config: RunConfig, strategy: tf.distribute.Strategy) -> int:
+    """Returns in how many parts each replica computes its batch."""
+    if config.gradient_accumulation_steps:
+        return config.gradient_accumulation_steps
+    on_cpu = not _on_tpu(strategy) and not tf.config.list_physical_devices("GPU")
+    divides = config.batch_size // strategy.num_replicas_in_sync % _CPU_PARTS == 0
+    return _CPU_PARTS if on_cpu and divides else 1
 
 
 def _compiled_model(
@@ -140,7 +150,7 @@ def _compiled_model(
         loss=task.loss,
         steps_per_execution=min(steps, _steps_per_execution(config)),
     )
-    model.parts = config.gradient_accumulation_steps
+    model.parts = _parts(config, tf.distribute.get_strategy())
     model.trim_parts = not _on_tpu(tf.distribute.get_strategy())
     model.dropout_seeds = DropoutSeeds(model, config.seed, model.optimizer.iterations)
     return model, encoder

@@ -42,7 +42,9 @@ flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computat
 flags.DEFINE_enum("strategy", "auto", STRATEGIES, "Where to train.")
 flags.DEFINE_string("tpu", None, "Name or address of a TPU; `local` on a TPU VM.")
 flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than this.")
-flags.DEFINE_integer("gradient_accumulation_steps", 1, "Parts that a batch is computed in.")
+flags.DEFINE_integer(
+    "gradient_accumulation_steps", None, "Parts that a batch is computed in. Default: by device."
+)
 flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
 flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
 flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
