@@ -37,7 +37,8 @@ class TrainingCheckpoints:
             for rest in folder.glob(f"{_STEM}*_temp"):
                 shutil.rmtree(rest)
         self._optimizer = model.optimizer
-        self._optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():  # The slots are mirrored as the model is.
+            self._optimizer.build(model.trainable_variables)
         self._checkpoint = tf.train.Checkpoint(
             trained=list(model.trainable_variables), optimizer=self._optimizer
         )

@@ -93,7 +93,7 @@ def _value(event):
 def test_losses_weights_and_metrics_agree(strategy, runs):
     expected = losses(runs["one_device"])
     assert len(expected) == 3
-    assert expected[0] > expected[-1] + 0.01
+    assert expected[0] > expected[-1] + 0.005  # It learns.
     np.testing.assert_allclose(losses(runs[strategy]), expected, rtol=1e-4)
     first, second = (
         safetensors.numpy.load_file(runs[name] / "adapter" / "adapter.safetensors")
