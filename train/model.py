@@ -94,7 +94,11 @@ def build_span_model(
     states = encoder(encoder.inputs)["sequence_output"]
     states = tf_keras.layers.Dropout(dropout, name="head_dropout")(states)
     logits = _logits(2)(states)
-    outputs = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
+    # Layers of these names, for Keras names metrics by layers.
+    outputs = {
+        name: tf_keras.layers.Activation("linear", dtype="float32", name=name)(logits[..., index])
+        for index, name in enumerate(("start_logits", "end_logits"))
+    }
     model = tf_keras.Model(encoder.inputs, outputs, name="span_model")
     set_trainable(model, encoder, method, top_layers)
     _freeze_pooler(encoder)

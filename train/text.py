@@ -135,6 +135,8 @@ class BertPreprocessor:
         Returns:
           Starts and ends in the text, `<int64>[tokens]`.
         """
+        # regex_split ends a text at U+0000; U+0001 is dropped like it.
+        texts = tf.strings.regex_replace(texts, r"\x00", "\x01")
         characters = tf_text.regex_split(texts, _CHARACTER, _CHARACTER)
         distinct, which = tf.unique(characters.values)
 

@@ -1,0 +1,160 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
+
+from keras_adapters import AdapterConfig
+from keras_adapters.adapter_file import load_adapter, save_adapter
+from keras_adapters.converters.hugging_face import load_hugging_face
+from train.spans.decode import DecodeSettings, Prediction, Span
+from train.spans.task import SpanExtraction
+from train.tasks import squad
+
+INPUTS = {"input_word_ids", "input_mask", "input_type_ids"}
+
+
+@pytest.fixture(scope="module", params=["1.1", "2.0"])
+def task(request, squad_folder, preprocess_of):
+    return SpanExtraction(
+        squad.read(squad_folder, request.param),
+        preprocess_of(64),
+        doc_stride=20,
+        max_query_length=16,
+    )
+
+
+def test_gather_in_a_dataset(task):
+    indices = tf.data.Dataset.range(task.train_size).batch(8)
+    (inputs, labels) = next(iter(indices.map(task.gather).take(1)))
+    assert set(inputs) == INPUTS
+    assert {(tuple(x.shape), x.dtype) for x in inputs.values()} == {((8, 64), tf.int32)}
+    assert set(labels) == {"start_logits", "end_logits"}
+    assert {(tuple(x.shape), x.dtype) for x in labels.values()} == {((8,), tf.int32)}
+    count = sum(len(labels["start_logits"]) for _, labels in indices.map(task.gather))
+    assert count == task.train_size
+    assert f"{task.train_size:,} windows" in task.describe()
+
+
+def test_the_loss_is_the_mean_of_both_ends_cross_entropies(task):
+    logits = {
+        name: tf_keras.layers.Input([3], name=name) for name in ("start_logits", "end_logits")
+    }
+    model = tf_keras.Model(logits, logits)
+    model.compile(loss=task.loss, loss_weights=task.loss_weights, metrics=task.metrics)
+    values = {"start_logits": np.log([[1.0, 2, 1]]), "end_logits": np.log([[1.0, 1, 8]])}
+    labels = {"start_logits": np.array([1]), "end_logits": np.array([0])}
+    results = model.evaluate(values, labels, verbose=0, return_dict=True)
+    assert results["loss"] == pytest.approx((np.log(2) + np.log(10)) / 2, abs=1e-5)
+    assert results["start_logits_sparse_categorical_accuracy"] == 1
+    assert results["end_logits_sparse_categorical_accuracy"] == 0
+
+
+def predictions_of(task):
+    """Half of the questions right, and of the others half left unanswered."""
+    predictions = []
+    for number, asked in enumerate(task._data.dev.questions):
+        gold = asked.answers[0].text if asked.answers else "wrong"
+        spans = [Span(gold, 0, 1, 2.0), Span("wrong too", 0, 1, 1.0)]
+        spans = spans if number % 2 else spans[::-1]
+        predictions.append(Prediction(asked.id, tuple(spans), 3.0 * (number % 4 == 2)))
+    return predictions
+
+
+def test_files_are_what_the_official_scripts_read(task, squad_folder, tmp_path):
+    predictions = predictions_of(task)
+    metrics = task.evaluate(predictions)["dev"]
+    task.write_predictions(tmp_path / "new", predictions)
+    read = {path.name: json.loads(path.read_text("utf-8")) for path in (tmp_path / "new").iterdir()}
+    names = {"predictions.json", "nbest_predictions.json"}
+    if task._data.has_unanswerable:
+        assert set(read) == names | {"null_odds.json"}
+        dataset = json.loads((squad_folder / "dev-v2.0.json").read_text("utf-8"))["data"]
+        scores = squad_evaluate_v2_0.evaluate(dataset, read["predictions.json"])
+        expected = {"f1": scores["f1"] / 100, "exact_match": scores["exact"] / 100}
+    else:
+        assert set(read) == names
+        dataset = json.loads((squad_folder / "dev-v1.1.json").read_text("utf-8"))["data"]
+        scores = squad_evaluate_v1_1.evaluate(dataset, read["predictions.json"])
+        expected = {"f1": scores["final_f1"], "exact_match": scores["exact_match"]}
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert 0 < metrics["exact_match"] < 1
+    for id_, spans in read["nbest_predictions.json"].items():
+        assert sum(span["probability"] for span in spans) == pytest.approx(1)
+        assert read["predictions.json"][id_] in ("", spans[0]["text"])
+
+
+@pytest.fixture(scope="module")
+def names_and_towns(tmp_path_factory):
+    """Easy questions with answers that only the question tells apart."""
+    names, towns = ("Anna", "Hugo", "Zoë", "Omar"), ("Oslo", "Zürich", "Cairo", "Boston", "Paris")
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("towns")
+    for split, count in {"train": 40, "dev": 12}.items():
+        paragraphs = []
+        for number in range(count):
+            chosen = dict(zip(rng.permutation(names), rng.permutation(towns), strict=False))
+            context = " ".join(f"{name} lives in {town}." for name, town in chosen.items())
+            questions = [
+                {
+                    "id": f"{number}-{name}",
+                    "question": f"Where is the home of {name}?",
+                    "answers": [{"text": town, "answer_start": context.index(town)}],
+                }
+                for name, town in chosen.items()
+            ]
+            paragraphs.append({"context": context, "qas": questions})
+        data = {"version": "1.1", "data": [{"title": "towns", "paragraphs": paragraphs}]}
+        (folder / f"{split}-v1.1.json").write_text(json.dumps(data))
+    return squad.read(folder, "1.1")
+
+
+def test_learns_to_answer(names_and_towns, minilm, preprocess_of, tmp_path):
+    tf_keras.utils.set_random_seed(0)
+    task = SpanExtraction(names_and_towns, preprocess_of(36), max_query_length=12)
+    encoder = load_hugging_face(minilm.folder)
+    model = task.build(encoder, method="adapters", adapter=AdapterConfig(16), top_layers=None)
+    frozen = [v.numpy() for v in model.non_trainable_variables]
+
+    def score(model):
+        answers = task.answer(lambda inputs: model.predict(inputs, verbose=0))
+        return task.evaluate(answers)["dev"]["f1"]
+
+    untrained = score(model)
+    model.compile(
+        optimizer=tf_keras.optimizers.Adam(1e-3),
+        loss=task.loss,
+        loss_weights=task.loss_weights,
+        metrics=task.metrics,
+    )
+    order = tf.data.Dataset.range(task.train_size).shuffle(task.train_size, seed=0)
+    model.fit(order.batch(16).map(task.gather), epochs=6, verbose=0)
+    trained = score(model)
+    print(untrained, trained)
+    assert untrained < 0.4
+    assert trained > 0.8
+    # Adapters stand alone on disk also with this head, and nothing else has changed.
+    assert all(map(np.array_equal, frozen, model.non_trainable_variables))
+    save_adapter(tmp_path / "adapter", model, encoder)
+    fresh = load_hugging_face(minilm.folder)
+    other = task.build(fresh, method="adapters", adapter=AdapterConfig(16), top_layers=None)
+    load_adapter(tmp_path / "adapter", fresh, other)
+    assert score(other) == trained
+
+
+def test_decoding_is_the_one_asked_for(names_and_towns, minilm, preprocess_of):
+    decoding = DecodeSettings(n_best=3, max_answer_length=1)
+    task = SpanExtraction(
+        names_and_towns, preprocess_of(36), max_query_length=12, decoding=decoding
+    )
+    rng = np.random.default_rng(0)
+
+    def predict(inputs):
+        shape = inputs["input_word_ids"].shape
+        return {name: rng.normal(size=shape) for name in ("start_logits", "end_logits")}
+
+    answers = task.answer(predict)
+    assert {len(answer.spans) for answer in answers} == {3}
+    assert all(" " not in span.text for answer in answers for span in answer.spans)
