@@ -22,7 +22,8 @@ class DecodeSettings:
     """How answers are chosen.
 
     Args:
-      n_best: spans to keep for each question.
+      n_best: spans to take from each window, and to keep of those of a question that have
+        different texts.
       max_answer_length: tokens of the longest answer.
       null_threshold: where there may be no answer, there is none if the score of that is
         above the best span's by more than this.

@@ -10,6 +10,7 @@ import tf_keras
 from official.nlp.modeling import networks
 
 from keras_adapters import AdapterConfig
+from train.model import build_span_model
 from train.spans.decode import DecodeSettings
 from train.spans.task import SpanExtraction
 from train.tasks import squad
@@ -34,11 +35,6 @@ def exported(request, preprocess_of, squad_folder, tmp_path_factory):
     """An untrained model, whose answers are arbitrary, in a SavedModel."""
     tf_keras.utils.set_random_seed(0)
     data = squad.read(squad_folder, request.param)
-    # About the middle of what the model gives, so that it answers some and not others.
-    decoding = DecodeSettings(null_threshold=-0.35)
-    task = SpanExtraction(
-        data, preprocess_of(64), doc_stride=20, max_query_length=16, decoding=decoding
-    )
     encoder = networks.BertEncoderV2(
         vocab_size=30522,
         hidden_size=16,
@@ -51,12 +47,22 @@ def exported(request, preprocess_of, squad_folder, tmp_path_factory):
     )
     encoder(encoder.inputs)
     adapter = AdapterConfig(4, init_stddev=0.1)
-    model = task.build(encoder, method="adapters", adapter=adapter, top_layers=None)
-    predictions = task.answer(lambda inputs: model.predict(inputs, verbose=0))
+    model = build_span_model(encoder, method="adapters", adapter=adapter)
+
+    def task_with(**decoding):
+        decoding = DecodeSettings(**decoding)
+        lengths = {"doc_stride": 20, "max_query_length": 16}
+        return SpanExtraction(data, preprocess_of(64), decoding=decoding, **lengths)
+
+    predictions = task_with().answer(lambda inputs: model.predict(inputs, verbose=0))
+    # In the middle, so that it answers some and not others.
+    differences = sorted(prediction.null_difference for prediction in predictions)
+    threshold = sum(differences[len(differences) // 2 - 1 :][:2]) / 2
+    task = task_with(null_threshold=threshold)
     folder = tmp_path_factory.mktemp("export") / "saved_model"
     task.export(folder, model)
-    threshold = decoding.null_threshold if request.param == "2.0" else None
-    answers = [prediction.answer(threshold) for prediction in predictions]
+    limit = threshold if data.has_unanswerable else None
+    answers = [prediction.answer(limit) for prediction in predictions]
     signatures = tf.saved_model.load(str(folder)).signatures
     return folder, signatures, model, data.dev, predictions, answers
 
