@@ -121,6 +121,7 @@ def test_tokens_give_logits(exported):
         np.testing.assert_allclose(logits, expected[name], atol=1e-5)
 
 
+@pytest.mark.parametrize("exported", ["2.0"], indirect=True)
 def test_another_process_without_this_project_gives_the_same_answers(exported, tmp_path):
     folder, _, _, dev, predictions, answers = exported
     root = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules["train"].__file__)))

@@ -114,8 +114,8 @@ def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     frozen = [v.numpy() for v in model.non_trainable_variables]
 
     def score(model):
-        answers = task.answer(lambda inputs: model.predict(inputs, verbose=0))
-        return task.evaluate(answers)["dev"]["f1"]
+        answers = task.answer(lambda inputs: {k: v.numpy() for k, v in model(inputs).items()})
+        return task.evaluate(answers)["dev"]["exact_match"]
 
     untrained = score(model)
     model.compile(
@@ -127,8 +127,8 @@ def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     order = tf.data.Dataset.range(task.train_size).shuffle(task.train_size, seed=0)
     model.fit(order.batch(8).map(task.gather), epochs=3, verbose=0)
     trained = score(model)
-    assert untrained < 0.4
-    assert trained > 0.8
+    assert untrained < 0.5
+    assert trained > 0.9
     # Adapters stand alone on disk also with this head, and nothing else has changed.
     assert all(map(np.array_equal, frozen, model.non_trainable_variables))
     save_adapter(tmp_path / "adapter", model, encoder)
