@@ -22,6 +22,7 @@ LEARNING_RATES = {
     "layer_norm": 1e-3,
 }
 _EPOCHS = 3
+_SEQ_LENGTH, _SEQ_LENGTHS = 128, {"span": 384}
 POOLINGS = ("auto", "pooler", "mean")
 PRECISIONS = ("float32", "bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
@@ -41,13 +42,14 @@ class RunConfig:
       encoder: a preset's name, or a folder with a pretrained checkpoint.
       pooling: what the head reads: `pooler`, BERT's pooled output as in the paper; `mean`,
         the mean over tokens; or `auto`, which of the two the encoder was pretrained for.
-      head_dropout: probability of dropping a feature that the head reads, in training. The
-        encoder's own dropout is its configuration's.
+      head_dropout: probability of dropping a feature that the head reads, in training; by
+        default 0.1, of spans none. The encoder's own dropout is its configuration's.
       data_dir: where the task's files are. Packaged tasks need none; the files of `csv`
         are relative to it.
       train_file, dev_file, test_file, text_columns, label_column: the task `csv`.
       output_dir: where results go; by default a folder under `runs` named by the run.
-      max_seq_length: tokens per example, special tokens included.
+      max_seq_length: tokens per example, special tokens included; by default 128, of spans
+        384 or the encoder's longest.
       batch_size: examples per step, over all replicas together.
       learning_rate: the peak; by default that of the task's recipe if its method is
         `adapters`, else the method's in `LEARNING_RATES`.
@@ -79,7 +81,7 @@ class RunConfig:
     top_layers: int | None = None
     encoder: str = encoders.DEFAULT
     pooling: str = "auto"
-    head_dropout: float = 0.1
+    head_dropout: float | None = None
     data_dir: str | None = None
     train_file: str | None = None
     dev_file: str | None = None
@@ -87,7 +89,7 @@ class RunConfig:
     text_columns: tuple[str, ...] = ("text",)
     label_column: str = "label"
     output_dir: str | None = None
-    max_seq_length: int = 128
+    max_seq_length: int | None = None
     batch_size: int = 32
     learning_rate: float | None = None
     epochs: int | None = None
@@ -153,6 +155,10 @@ class RunConfig:
         if self.learning_rate is None:
             rate = recipe.learning_rate if recipe else LEARNING_RATES[self.method]
             object.__setattr__(self, "learning_rate", rate)
+        if self.max_seq_length is None:
+            longest = encoders.find(self.encoder).config["max_position_embeddings"]
+            wanted = _SEQ_LENGTHS.get(TASKS[self.task].kind, _SEQ_LENGTH)
+            object.__setattr__(self, "max_seq_length", min(wanted, longest))
         if self.epochs is None:
             object.__setattr__(self, "epochs", recipe.epochs if recipe else _EPOCHS)
 
@@ -188,7 +194,7 @@ class RunConfig:
                 "--batch_size must be a multiple of --gradient_accumulation_steps. "
                 f"Received: {self.batch_size} and {self.gradient_accumulation_steps}"
             )
-        if not 0 <= self.head_dropout < 1:
+        if self.head_dropout is not None and not 0 <= self.head_dropout < 1:
             raise ValueError(f"--head_dropout must be in [0, 1). Received: {self.head_dropout}")
         if not self.checkpoint_minutes >= 0:
             raise ValueError(

@@ -28,8 +28,10 @@ from train.progress import ThroughputBar
 from train.rematerialization import rematerialize
 from train.run_folder import RunFolder
 from train.safeguards import Preempted, Safeguards
+from train.spans.task import SpanExtraction
 from train.tasks import TASKS
 from train.tasks.data import TaskData
+from train.tasks.squad import SquadData
 from train.text import BertPreprocessor
 from train.text_task import TextTask
 
@@ -42,7 +44,7 @@ _TPU_STEPS_PER_EXECUTION = 32
 _CPU_PARTS = 4
 
 
-def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any] | None:
+def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dict[str, Any] | None:
     """Trains and evaluates one model and writes the run's files.
 
     Args:
@@ -70,7 +72,10 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any] 
     if config.max_train_examples:
         train = data.train.sample(config.max_train_examples, config.seed)
         data = dataclasses.replace(data, train=train)
-    task = TextTask(TASKS[config.task], data, preprocess)
+    row = TASKS[config.task]
+    task = (
+        SpanExtraction(data, preprocess) if row.kind == "span" else TextTask(row, data, preprocess)
+    )
     with strategy.scope():
         model, encoder = _compiled_model(config, files, task)
     counts = count_parameters(model, encoder)
@@ -129,17 +134,16 @@ def _parts(config: RunConfig, strategy: tf.distribute.Strategy) -> int:
 
 
 def _compiled_model(
-    config: RunConfig, files: EncoderFiles, task: TextTask
+    config: RunConfig, files: EncoderFiles, task: TextTask | SpanExtraction
 ) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
     pooling = _pooling(config, files)
-    # The first position is all that the pooler reads.
-    encoder = load_hugging_face(files.folder, output_range=1 if pooling == "pooler" else None)
+    encoder = load_hugging_face(files.folder, output_range=task.output_range(pooling))
     if config.rematerialize:
         rematerialize(encoder)
     model = task.build(
         encoder,
         pooling,
-        dropout=config.head_dropout,
+        **({} if config.head_dropout is None else {"dropout": config.head_dropout}),
         method=config.method,
         adapter=config.adapter,
         top_layers=config.top_layers,
@@ -148,6 +152,7 @@ def _compiled_model(
     model.compile(
         optimizer=make_optimizer(config.learning_rate, steps * config.epochs),
         loss=task.loss,
+        loss_weights=task.loss_weights,
         steps_per_execution=min(steps, _steps_per_execution(config)),
     )
     model.parts = _parts(config, tf.distribute.get_strategy())
@@ -161,7 +166,7 @@ def _fit_and_evaluate(
     folder: RunFolder,
     strategy: tf.distribute.Strategy,
     model: tf_keras.Model,
-    task: TextTask,
+    task: TextTask | SpanExtraction,
     progress: ThroughputBar,
 ) -> tuple[dict[str, dict[str, float]], Any]:
     chief = strategies.is_chief(strategy)
@@ -217,7 +222,9 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _metadata(config: RunConfig, files: EncoderFiles, task: TextTask) -> dict[str, Any]:
+def _metadata(
+    config: RunConfig, files: EncoderFiles, task: TextTask | SpanExtraction
+) -> dict[str, Any]:
     return {
         "task": config.task,
         "method": config.method,

@@ -25,7 +25,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
-flags.DEFINE_float("head_dropout", 0.1, "Dropout before the head, in training.")
+flags.DEFINE_float("head_dropout", None, "Dropout before the head, in training.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")
 flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")
 flags.DEFINE_string("dev_file", None, "--task=csv: as --train_file. Default: cut from it.")
@@ -33,7 +33,7 @@ flags.DEFINE_string("test_file", None, "--task=csv: as --train_file; evaluated o
 flags.DEFINE_list("text_columns", ["text"], "--task=csv: one text column, or two of a pair.")
 flags.DEFINE_string("label_column", "label", "--task=csv: the column of the labels.")
 flags.DEFINE_string("output_dir", None, "Folder for results. Default: named by the run.")
-flags.DEFINE_integer("max_seq_length", 128, "Tokens per example, special tokens included.")
+flags.DEFINE_integer("max_seq_length", None, "Tokens per example. Default: 128, of spans 384.")
 flags.DEFINE_integer("batch_size", 32, "Examples per step, over all replicas together.")
 flags.DEFINE_float("learning_rate", None, "Peak learning rate. Default: by --task and --method.")
 flags.DEFINE_integer("epochs", None, "Passes over the training examples. Default: by --task.")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
         config = _config_from_flags()
         data = TASKS[config.task].read(config)
-        if config.predict_test and not data.unlabelled:
+        if config.predict_test and TASKS[config.task].kind != "span" and not data.unlabelled:
             raise ValueError(f"--predict_test: {config.task} has no test split without labels here")
         folder = RunFolder(config, data.fingerprint())
     except (ValueError, OSError) as error:

@@ -30,9 +30,11 @@ class TextTask:
 
     Attributes:
       train: what is trained on.
-      loss: for `compile`.
+      loss, loss_weights: for `compile`.
       splits: names of the labelled splits besides train; `dev` is the first.
     """
+
+    loss_weights = None
 
     def __init__(self, task: Task, data: TaskData, preprocess: BertPreprocessor) -> None:
         self._task = task
@@ -61,6 +63,10 @@ class TextTask:
     def metadata(self) -> dict[str, Any]:
         """Returns what an adapter's description says of the task."""
         return {"labels": list(self._data.label_names)}
+
+    def output_range(self, pooling: str) -> int | None:
+        """Returns how many positions the encoder's last block must compute; `None` is all."""
+        return 1 if pooling == "pooler" else None  # The pooler reads the first alone.
 
     def build(self, encoder: tf_keras.layers.Layer, pooling: str, **method: Any) -> tf_keras.Model:
         """Builds the model; `method` are `build_classifier`'s arguments on what trains."""

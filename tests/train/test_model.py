@@ -6,7 +6,7 @@ import tf_keras
 from keras_adapters import AdapterConfig
 from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.freezing import count_parameters
-from train.model import build_classifier
+from train.model import build_classifier, build_span_model
 
 # Trained parameters on the packaged encoder, d = 384, 6 blocks, 8 classes:
 # adapters of m: 12 (2md + d + m); LayerNorms: 13 * 2d; head: 8d + 8.
@@ -73,3 +73,50 @@ def test_mean_pooling_is_the_mean_over_real_tokens(minilm):
     assert not encoder.pooler_layer.trainable_variables  # It would get no gradient.
     kernel, bias = model.get_layer("logits").get_weights()
     np.testing.assert_allclose(model(inputs), means @ kernel + bias, atol=1e-5)
+
+
+# Adapters of m: 12 (2md + d + m), as above; the head is 2d + 2, and the pooler is left out.
+SPAN_HEAD = 770
+SPAN_PINNED = {
+    ("adapters", 2): 12 * 1_922 + NORMS + SPAN_HEAD,
+    ("adapters", 8): 12 * 6_536 + NORMS + SPAN_HEAD,
+    ("adapters", 64): 12 * 49_600 + NORMS + SPAN_HEAD,
+    ("adapters", 256): 12 * 197_248 + NORMS + SPAN_HEAD,
+    ("full", None): 22_713_216 - POOLER + SPAN_HEAD,
+    ("top_layers", 2): 2 * BLOCK + SPAN_HEAD,
+    ("feature_based", None): SPAN_HEAD,
+    ("layer_norm", None): NORMS + SPAN_HEAD,
+}
+
+
+@pytest.mark.parametrize(("variant", "count"), SPAN_PINNED.items())
+def test_trained_parameters_of_span_models(variant, count, minilm):
+    method, number = variant
+    encoder = load_hugging_face(minilm.folder)
+    model = build_span_model(
+        encoder,
+        method=method,
+        adapter=AdapterConfig(number) if method == "adapters" else None,
+        top_layers=number if method == "top_layers" else None,
+    )
+    assert count_parameters(model, encoder).trained == count
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 1e-2)])
+def test_span_logits_are_a_dense_layer_on_each_position(policy, tolerance, minilm):
+    tf_keras.mixed_precision.set_global_policy(policy)
+    encoder = load_hugging_face(minilm.folder)
+    model = build_span_model(encoder, method="full")
+    ids = np.array([[101, 7592, 102, 2088, 102]], np.int32)
+    inputs = {
+        "input_word_ids": ids,
+        "input_mask": np.ones_like(ids),
+        "input_type_ids": np.array([[0, 0, 0, 1, 1]], np.int32),
+    }
+    outputs = model(inputs)
+    states = tf.cast(encoder(inputs)["sequence_output"], tf.float32).numpy()
+    kernel, bias = model.get_layer("logits").get_weights()
+    for column, name in enumerate(("start_logits", "end_logits")):
+        assert outputs[name].dtype == tf.float32
+        expected = states @ kernel[:, column] + bias[column]
+        np.testing.assert_allclose(outputs[name], expected, atol=tolerance)

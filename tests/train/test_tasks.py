@@ -39,7 +39,7 @@ def test_every_task_that_is_packaged_is_counted():
 
 def test_the_papers_tasks_are_there():
     with_recipes = [name for name, task in TASKS.items() if task.recipe]
-    assert len(with_recipes) == 9 + 16
+    assert len(with_recipes) == 9 + 2 + 16
     assert set(TASKS) - set(with_recipes) == {*PACKAGED, "csv"}
 
 
@@ -47,15 +47,19 @@ def test_the_papers_tasks_are_there():
 def test_a_tasks_metrics_are_those_of_its_kind(name):
     task = TASKS[name]
     of_values = {"pearson", "spearman"}
-    assert set(task.metrics) <= (
-        of_values if task.kind == "regression" else set(METRICS) - of_values
-    )
+    allowed = {
+        "classification": set(METRICS) - of_values,
+        "regression": of_values,
+        "span": {"f1", "exact_match"},
+    }
+    assert set(task.metrics) <= allowed[task.kind]
     assert (task.kind == "regression") == (task.limits is not None)
     assert task.text_columns in ((1, 2) if not task.needs_files else (None,))
 
 
 def test_main_metrics_are_those_of_the_papers_table():
     others = {"cola": "matthews", "mrpc": "f1", "qqp": "f1", "stsb": "spearman"}
+    others |= {"squad": "f1", "squad_v2": "f1"}
     found = {name: task.metrics[0] for name, task in TASKS.items()}
     assert found == {name: others.get(name, "accuracy") for name in TASKS}
 
@@ -67,6 +71,10 @@ def test_recipes_are_of_the_papers_grids_or_the_authors_command():
             assert recipe.learning_rate in (1e-5, 3e-5, 1e-4, 3e-3)
             assert recipe.epochs in (20, 50, 100)
             assert recipe.adapter_size in (2, 4, 8, 16, 32, 64)
+        elif recipe is recipes.SQUAD:
+            assert recipe.learning_rate in (3e-5, 1e-4, 3e-4, 1e-3)
+            assert recipe.epochs in (3, 10, 20)
+            assert recipe.adapter_size in (2, 8, 64, 256)
         elif recipe and name != "mrpc":
             assert recipe.learning_rate in (3e-5, 3e-4, 3e-3)
             assert recipe.epochs in (3, 20)

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -83,3 +84,42 @@ def test_vocabulary_without_special_tokens(vocab_file):
 def test_too_short_a_sequence(vocab_file):
     with pytest.raises(ValueError, match="seq_length=2"):
         BertPreprocessor(vocab_file(), True, 2)
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_tokens_stand_where_their_characters_do(lower_case, minilm, fixtures):
+    texts = [*json.loads((fixtures / "token_ids.json").read_text()), "x" * 120 + " Café"]
+    preprocess = BertPreprocessor(minilm.vocab_file, lower_case, seq_length=8)
+    ids, starts, ends = preprocess.tokenize_with_offsets(tf.constant(texts))
+    np.testing.assert_array_equal(ids.values, preprocess.tokenize(tf.constant(texts)).values)
+    vocab = minilm.vocab_file.read_text(encoding="utf-8").split("\n")
+    for text, *tokens in zip(texts, ids.to_list(), starts.to_list(), ends.to_list(), strict=True):
+        for token, start, end in zip(*tokens, strict=True):
+            place = unicodedata.normalize("NFD", text[start:end]).lower()
+            place = "".join(c for c in place if unicodedata.category(c)[0] not in "MC")
+            found = "".join(c for c in vocab[token] if unicodedata.category(c)[0] != "M")
+            # A token can be a part of a character: a letter of a syllable of Hangul.
+            assert found == "[UNK]" or found.removeprefix("##") in place, (text, place)
+            assert found == "[UNK]" or len(place) <= 3 * len(found), (text, place)
+
+
+def test_offsets_of_marks_parts_and_what_is_dropped(vocab_file):
+    preprocess = BertPreprocessor(vocab_file(), lower_case=True, seq_length=8)
+    text = "\u200bA\u0301B\u0300\u200b  ≠\u0303b東" + "x" * 101 + "!b"
+    _, starts, ends = preprocess.tokenize_with_offsets(tf.constant(["c", "", text, "bb"]))
+    places = [text[start:end] for start, end in zip(starts[2], ends[2], strict=True)]
+    assert places == ["A\u0301", "B\u0300", "≠\u0303", "b", "東", "x" * 101, "!", "b"]
+    np.testing.assert_array_equal(starts[3], [0, 1])
+    np.testing.assert_array_equal(ends[3], [1, 2])
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_a_text_is_normalised_to_as_many_bytes_as_its_characters(lower_case, vocab_file):
+    # What offsets rest on; here for each code point that there is.
+    points = [chr(point) for point in range(1, 0x110000) if not 0xD800 <= point < 0xE000]
+    preprocess = BertPreprocessor(vocab_file(), lower_case, seq_length=8)
+    alone = tf.strings.length(preprocess._normalize(tf.constant(points))).numpy()
+    rows = range(0, len(points), 1000)
+    texts = tf.constant(["".join(points[row : row + 1000]) for row in rows])
+    together = tf.strings.length(preprocess._normalize(texts))
+    np.testing.assert_array_equal(together, np.add.reduceat(alone, rows))

