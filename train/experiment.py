@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.adapter_file import save_adapter
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
 from keras_adapters.freezing import ParameterCounts, count_parameters
 from train import encoders, input_pipeline, strategies
 from train.config import RunConfig
@@ -114,7 +114,7 @@ def _compiled_model(
 ) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
     pooling = _pooling(config, files)
     # The first position is all that the pooler reads.
-    encoder = load_hugging_face(files.folder, output_range=1 if pooling == "pooler" else None)
+    encoder = load_encoder(files.path, output_range=1 if pooling == "pooler" else None)
     model = build_classifier(
         encoder,
         classes,

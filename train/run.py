@@ -9,6 +9,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from keras_adapters.config import AdapterConfig
+from keras_adapters.converters.formats import CheckpointError
 from train import encoders
 from train.config import LEARNING_RATES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
 from train.run_folder import RunFolder
@@ -22,7 +23,9 @@ flags.DEFINE_integer(
     "adapter_size", None, "Bottleneck width of the adapters. Default: 64.", lower_bound=1
 )
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
-flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
+flags.DEFINE_string(
+    "encoder", encoders.DEFAULT, "A preset, a folder or file, or a Hugging Face id."
+)
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")
 flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")
@@ -64,7 +67,10 @@ def main(argv: Sequence[str]) -> None:
         # TensorFlow logs its housekeeping as "info".
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        results = experiment.run(config, data, folder)
+        try:
+            results = experiment.run(config, data, folder)
+        except CheckpointError as error:
+            sys.exit(f"error: --encoder={config.encoder}: {error}")
     print(_summary(results, folder))
 
 
