@@ -58,6 +58,11 @@ class EncoderFiles:
     pooling: str
 
     @property
+    def folder(self) -> pathlib.Path:
+        """Where its files are."""
+        return self.checkpoint.folder
+
+    @property
     def config(self) -> dict[str, Any]:
         """Its settings in Hugging Face's words, as `keras_adapters.converters.configs` says."""
         return self.checkpoint.config
@@ -77,9 +82,9 @@ class EncoderFiles:
         if self.checkpoint.format == "saved_model":
             from keras_adapters.converters.saved_model import read_lower_case
 
-            said = read_lower_case(self.checkpoint.folder)
-        elif (self.checkpoint.folder / "tokenizer_config.json").is_file():
-            tokenizer = configs.read_json(self.checkpoint.folder / "tokenizer_config.json")
+            said = read_lower_case(self.folder)
+        elif (self.folder / "tokenizer_config.json").is_file():
+            tokenizer = configs.read_json(self.folder / "tokenizer_config.json")
             said = tokenizer.get("do_lower_case")
         return formats.is_lower_case(self.vocab_file) if said is None else bool(said)
 

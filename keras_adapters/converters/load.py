@@ -20,6 +20,8 @@ _LOADERS = {
     "model_garden": load_model_garden,
     "saved_model": load_saved_model,
 }
+# What the readers raise of a damaged file; TensorFlow's, the last, of one that is cut short.
+_DAMAGED = (tf.errors.OpError, safetensors.SafetensorError, IndexError)
 
 
 def load_encoder(
@@ -43,5 +45,5 @@ def load_encoder(
         return _LOADERS[recognise(path).format](path, output_range=output_range)
     except (ValueError, OSError) as error:
         raise CheckpointError(str(error)) from error
-    except (tf.errors.OpError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read, a file may be cut short: {error}") from error
+    except _DAMAGED as error:
+        raise CheckpointError(f"{path} is damaged, a file may be cut short: {error}") from error
