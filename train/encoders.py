@@ -22,20 +22,21 @@ _PACKAGED = {
     )
 }
 # Preset: repository of the Hugging Face Hub.
-_REPOSITORIES = {
+_BERTS = {
     "bert_base_uncased": "google-bert/bert-base-uncased",
     "bert_base_cased": "google-bert/bert-base-cased",
     "bert_large_uncased": "google-bert/bert-large-uncased",
     "bert_base_multilingual_cased": "google-bert/bert-base-multilingual-cased",
-} | {
-    # Turc et al. 2019, https://arxiv.org/abs/1908.08962; heads are 64 wide.
+}
+# Turc et al. 2019, https://arxiv.org/abs/1908.08962; each head is 64 wide.
+_SMALL_BERTS = {
     f"bert_small_l{layers}_h{hidden}": (
         f"google/bert_uncased_L-{layers}_H-{hidden}_A-{hidden // 64}"
     )
     for layers in (2, 4, 6, 8, 10, 12)
     for hidden in (128, 256, 512, 768)
 }
-PRESETS = (*_PACKAGED, *_REPOSITORIES)
+_REPOSITORIES = {**_BERTS, **_SMALL_BERTS}
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -135,9 +136,11 @@ def _path(name: str) -> pathlib.Path:
         return path
     if _REPOSITORY.fullmatch(name):
         return hub.fetch(name)
+    small = list(_SMALL_BERTS)
     raise FileNotFoundError(
         "this is neither a preset, nor a folder or checkpoint that exists, nor the id of a "
-        f"Hugging Face repository (org/name). The presets are {', '.join(PRESETS)}"
+        f"Hugging Face repository (org/name). The presets are {', '.join([*_PACKAGED, *_BERTS])} "
+        f"and {small[0]}, {small[1]} to {small[-1]}"
     )
 
 

@@ -79,14 +79,15 @@ def read_hugging_face_config(folder: pathlib.Path) -> dict[str, Any]:
       ValueError: it describes a model that `BertEncoderV2` cannot be.
     """
     path = folder / "config.json"
-    # Files from before a setting came into being mean its default; so do transformers.
+    # What a file does not say, or says to be null, has the default of transformers.
     defaults = {
         "model_type": "bert",
         "position_embedding_type": "absolute",
         "layer_norm_eps": 1e-12,
         "is_decoder": False,
     }
-    config = {**defaults, **read_json(path)}
+    said = {key: value for key, value in read_json(path).items() if value is not None}
+    config = {**defaults, **said}
     for key, only in defaults.items():
         if config[key] != only:
             raise ValueError(

@@ -2,7 +2,9 @@ import importlib.util
 import json
 
 import pytest
+import tensorflow as tf
 
+from keras_adapters.converters import formats
 from train import encoders
 
 CONFIG = {
@@ -97,6 +99,17 @@ def test_a_checkpoint_is_found_by_its_prefix(tmp_path):
     files = encoders.find(str(tmp_path / "bert_model.ckpt"))
     assert (files.checkpoint.format, files.checkpoint.weights) == ("tf1", files.path)
     assert not files.lower_case
+
+
+@pytest.mark.parametrize(("said", "lower_case"), [(True, True), (False, False), (None, False)])
+def test_a_saved_model_says_itself_whether_it_is_uncased(said, lower_case, tmp_path):
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "vocab.txt").write_text("[PAD]\nParis\n")
+    items = {} if said is None else {"do_lower_case": tf.Variable(said)}
+    tf.train.Checkpoint(**items).write(str(tmp_path / "variables" / "variables"))
+    checkpoint = formats.EncoderCheckpoint("saved_model", tmp_path, tmp_path / "saved_model.pb")
+    files = encoders.EncoderFiles("name", tmp_path, checkpoint, "pooler")
+    assert files.lower_case is lower_case
 
 
 @pytest.mark.parametrize("name", ["bert-tiny", "/gone/folder", "a/b/c", "../gone"])
