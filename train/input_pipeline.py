@@ -1,86 +1,107 @@
-"""A split's examples as batches of an encoder's inputs."""
+"""Which examples are in which batch, and each host's batches as tf.data.
+
+The order of every epoch follows from the seed and the epoch's number alone, so training can
+start at any step, and a global batch holds the same examples on any number of replicas.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
-from train.tasks.data import Examples
-from train.text import BertPreprocessor
+from train.padding import trim
 
-# Sorting this many batches' examples by length leaves little padding in each batch.
-_POOL = 8
-# Lengths are rounded up to a multiple of this, which suits matrix units.
-_LENGTH_STEP = 16
+Inputs = dict[str, tf.Tensor]
 
 
-def training_batches(
-    examples: Examples,
-    preprocess: BertPreprocessor,
-    batch_size: int,
-    seed: int,
-    fixed_length: bool = False,
-) -> tf.data.Dataset:
-    """Shuffled batches of a training split, in another order each epoch.
-
-    Examples of like length are put together (within pools of a few batches) and padded
-    to the longest of their batch, so less is computed on padding.
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A split's examples, ready to be encoded.
 
     Args:
-      examples: the split.
-      preprocess: makes the encoder's inputs.
-      batch_size: examples per batch; an epoch's last batch may hold fewer.
-      seed: of the order.
-      fixed_length: pad every batch to the preprocessor's length instead, as TPUs need.
+      lengths: `<int>[examples]`, how long each is, in any one unit.
+      gather: from indices `<int32>[batch]` to inputs, each `<int32>[batch, seq]`, and
+        labels; runs inside tf.data.
+    """
+
+    lengths: np.ndarray
+    gather: Callable[[tf.Tensor], tuple[Inputs, Any]]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Returns the number of full batches, at least 1."""
+    return max(1, examples // batch_size)
+
+
+def epoch_order(examples: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the examples of each batch of an epoch, in random order.
+
+    What does not fill a batch is left out, other examples each epoch; fewer examples than a
+    batch takes are repeated to fill one.
+
+    Args:
+      examples: their number.
+      batch_size: examples per global batch.
+      seed: the run's.
+      epoch: number of the epoch.
 
     Returns:
-      Pairs of inputs, each `<int32>[batch, seq]`, and labels `<int32>[batch]`.
+      `<int32>[steps, batch_size]`, indices of examples.
     """
-    data = tf.data.Dataset.from_tensor_slices((examples.columns, examples.labels))
-    data = data.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
-    if fixed_length:
-        return _encode(data.batch(batch_size), preprocess).prefetch(tf.data.AUTOTUNE)
-    data = _encode(data.batch(batch_size * _POOL), preprocess)
-    data = data.map(_sort_by_length).unbatch().batch(batch_size)
-    data = data.shuffle(_POOL, seed=seed, reshuffle_each_iteration=True)
-    return data.map(_trim).prefetch(tf.data.AUTOTUNE)
+    order = np.random.default_rng([seed, epoch]).permutation(examples)
+    steps = steps_per_epoch(examples, batch_size)
+    return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
-def evaluation_batches(
-    examples: Examples,
-    preprocess: BertPreprocessor,
-    batch_size: int,
+def batches(
+    source: Source,
+    order: np.ndarray,
+    strategy: tf.distribute.Strategy,
     fixed_length: bool = False,
-) -> tf.data.Dataset:
-    """Batches of a split in its own order; arguments and results as `training_batches`."""
-    data = tf.data.Dataset.from_tensor_slices((examples.columns, examples.labels))
-    data = _encode(data.batch(batch_size), preprocess)
-    if not fixed_length:
-        data = data.map(_trim)
-    return data.prefetch(tf.data.AUTOTUNE)
+    by_length: bool = False,
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Reads batches under a strategy; each host encodes only its own replicas' examples.
 
+    Args:
+      source: the split.
+      order: `<int32>[steps, batch]`, the examples of each global batch; the batch must be
+        a multiple of the strategy's number of replicas.
+      strategy: where the batches go; each replica gets an equal run of a batch.
+      fixed_length: pad to the full sequence length, as TPUs need, instead of to the
+        longest example of each replica's batch.
+      by_length: sort each replica's examples by their length, so that parts of its batch
+        hold examples of like length.
 
-def _encode(data: tf.data.Dataset, preprocess: BertPreprocessor) -> tf.data.Dataset:
-    return data.map(
-        lambda columns, labels: (preprocess(columns), labels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+    Returns:
+      Pairs of inputs, each `<int32>[batch / replicas, seq]` per replica, and labels.
+    """
+    replicas = strategy.num_replicas_in_sync
 
+    def gather(indices: tf.Tensor) -> tuple[Inputs, Any]:
+        inputs, labels = source.gather(indices)
+        # Tokenising forgets the number of texts, which TPUs must know.
+        rows = indices.shape[0]
+        return {name: tf.ensure_shape(x, [rows, x.shape[1]]) for name, x in inputs.items()}, labels
 
-def _lengths(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.reduce_sum(inputs["input_mask"], axis=1)
+    def on_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+        mine = order.reshape(len(order), replicas, -1)[:, first : first + local]
+        mine = mine.reshape(len(order) * local, -1)
+        if by_length:
+            ranks = np.argsort(source.lengths[mine], axis=1, kind="stable")
+            mine = np.take_along_axis(mine, ranks, axis=1)
+        data = tf.data.Dataset.from_tensor_slices(mine)
+        data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        if not fixed_length:
+            data = data.map(lambda inputs, labels: (trim(inputs), labels))
+        return data.prefetch(tf.data.AUTOTUNE)
 
-
-def _sort_by_length(
-    inputs: dict[str, tf.Tensor], labels: tf.Tensor
-) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    order = tf.argsort(_lengths(inputs), stable=True)
-    return tf.nest.map_structure(lambda x: tf.gather(x, order), (inputs, labels))
-
-
-def _trim(
-    inputs: dict[str, tf.Tensor], labels: tf.Tensor
-) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Cuts off columns that are padding in the whole batch."""
-    longest = tf.reduce_max(_lengths(inputs))
-    longest = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
-    return {name: x[:, :longest] for name, x in inputs.items()}, labels
+    return strategy.distribute_datasets_from_function(on_host)

@@ -24,10 +24,6 @@ _OBJECT_GRAPH = b"_CHECKPOINTABLE_OBJECT_GRAPH"
 _SHARD = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the text is for the user who named it."""
-
-
 @dataclasses.dataclass(frozen=True)
 class EncoderCheckpoint:
     """A pretrained BERT encoder on disk.

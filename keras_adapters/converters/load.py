@@ -8,7 +8,7 @@ import safetensors
 import tensorflow as tf
 from official.nlp.modeling import networks
 
-from keras_adapters.converters.formats import CheckpointError, recognise
+from keras_adapters.converters.formats import recognise
 from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.converters.model_garden import load_model_garden
 from keras_adapters.converters.saved_model import load_saved_model
@@ -39,11 +39,10 @@ def load_encoder(
       The built encoder with float32 variables.
 
     Raises:
-      CheckpointError: a `ValueError` that says why the checkpoint cannot be loaded.
+      FileNotFoundError: a file is missing.
+      ValueError: the text says why the checkpoint cannot be loaded.
     """
     try:
         return _LOADERS[recognise(path).format](path, output_range=output_range)
-    except (ValueError, OSError) as error:
-        raise CheckpointError(str(error)) from error
     except _DAMAGED as error:
-        raise CheckpointError(f"{path} is damaged, a file may be cut short: {error}") from error
+        raise ValueError(f"{path} is damaged, a file may be cut short: {error}") from error

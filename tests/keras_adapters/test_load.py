@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_adapters.converters.formats import CheckpointError
 from keras_adapters.converters.load import load_encoder
 
 
@@ -44,10 +43,5 @@ def empty_index(folder, odd):
 def test_damaged_weights_are_one_error(damage, tmp_path, odd):
     odd.write_bert_config(tmp_path)
     damage(tmp_path, odd)
-    with pytest.raises(CheckpointError, match="is damaged, a file may be cut short"):
-        load_encoder(tmp_path)
-
-
-def test_what_is_not_there_is_the_same_error(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no BERT encoder"):
+    with pytest.raises(ValueError, match="is damaged, a file may be cut short"):
         load_encoder(tmp_path)

@@ -1,14 +1,16 @@
-"""A task's examples in memory, and the rule that cuts a dev split from train."""
+"""A task's examples in memory, and the rules that cut a split where none is published."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 _DEV_SHARE = 20
+_TENTHS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +19,15 @@ class Row:
 
     Args:
       texts: one text, or the two of a pair.
-      label: the label's name.
+      label: the label's name, or a value as written; empty in a split without labels.
       line: 1-based line in the file, for errors.
+      id: the id that the file gives the example, if it gives one.
     """
 
     texts: tuple[str, ...]
     label: str
     line: int
+    id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +36,17 @@ class Examples:
 
     Args:
       columns: one list of texts per text column, all of one length.
-      labels: `<int32>[examples]`, indices into the task's label names.
+      labels: `<int32>[examples]`, indices into the task's label names; of a regression
+        `<float32>[examples]`, the values; `None` if the split is published without labels.
+      ids: the examples' ids as published, where a file gives them.
     """
 
     columns: tuple[list[str], ...]
-    labels: np.ndarray
+    labels: np.ndarray | None
+    ids: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.columns[0])
 
     def sample(self, count: int, seed: int) -> Examples:
         """Returns `count` of the examples, drawn by `seed`, or all if there are fewer."""
@@ -47,7 +54,9 @@ class Examples:
             return self
         chosen = np.random.default_rng(seed).choice(len(self), count, replace=False)
         columns = tuple([column[index] for index in chosen] for column in self.columns)
-        return Examples(columns, self.labels[chosen])
+        labels = None if self.labels is None else self.labels[chosen]
+        ids = None if self.ids is None else tuple(self.ids[index] for index in chosen)
+        return Examples(columns, labels, ids)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,16 +64,36 @@ class TaskData:
     """Everything an experiment needs of a task.
 
     Args:
-      label_names: names of the classes; a label is an index into them.
+      label_names: names of the classes; a label is an index into them. Empty for a
+        regression.
       train: what is trained on.
       dev: what is evaluated while training.
-      test: what is evaluated once, at the end; `None` if there is none.
+      test: what is evaluated once, at the end; `None` if there is none with labels.
+      further: other labelled splits that are evaluated once, by their names.
+      unlabelled: test splits published without labels, to be predicted, by the names of
+        their files in a submission.
     """
 
     label_names: tuple[str, ...]
     train: Examples
     dev: Examples
-    test: Examples | None
+    test: Examples | None = None
+    further: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
+    unlabelled: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
+
+    def fingerprint(self) -> int:
+        """Returns the CRC-32 of all texts and labels, to tell changed files by."""
+        named = {"train": self.train, "dev": self.dev, "test": self.test}
+        digest = zlib.crc32("\0".join(self.label_names).encode())
+        for name, split in (named | {**self.further} | {**self.unlabelled}).items():
+            if split is None:
+                continue
+            digest = zlib.crc32(name.encode(), digest)
+            for column in split.columns:
+                digest = zlib.crc32("\0".join(column).encode(), digest)
+            if split.labels is not None:
+                digest = zlib.crc32(split.labels.tobytes(), digest)
+        return digest
 
 
 def cut_dev(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
@@ -76,9 +105,27 @@ def cut_dev(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     train: list[Row] = []
     dev: list[Row] = []
     for row in rows:
-        digest = zlib.crc32("\0".join(row.texts).encode())
-        (dev if digest % _DEV_SHARE == 0 else train).append(row)
+        (dev if _checksum(row) % _DEV_SHARE == 0 else train).append(row)
     return train, dev
+
+
+def cut_dev_and_test(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row]]:
+    """Splits rows into train, dev and test, about 80, 10 and 10 percent as in the paper.
+
+    The paper's own cuts (section 3.3) were drawn at random and are not published. Here, as
+    in `cut_dev`, the text alone decides: CRC-32 modulo 10; 0 is test and 1 is dev.
+    """
+    train: list[Row] = []
+    dev: list[Row] = []
+    test: list[Row] = []
+    side_of = {0: test, 1: dev}
+    for row in rows:
+        side_of.get(_checksum(row) % _TENTHS, train).append(row)
+    return train, dev, test
+
+
+def _checksum(row: Row) -> int:
+    return zlib.crc32("\0".join(row.texts).encode())
 
 
 def label_names(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -87,7 +134,7 @@ def label_names(rows: Iterable[Row]) -> tuple[str, ...]:
 
 
 def to_examples(rows: Sequence[Row], names: Sequence[str], path: object) -> Examples:
-    """Turns rows into a split.
+    """Turns rows into a split of a classification.
 
     Args:
       rows: at least one.
@@ -97,14 +144,50 @@ def to_examples(rows: Sequence[Row], names: Sequence[str], path: object) -> Exam
     Raises:
       ValueError: there is no row, or a row's label is not among `names`.
     """
-    if not rows:
-        raise ValueError(f"{path} has no rows left for this split; give it more examples")
     index_of = {name: index for index, name in enumerate(names)}
     for row in rows:
         if row.label not in index_of:
             raise ValueError(
-                f"{path}, line {row.line}: the label {row.label!r} does not occur in the "
-                f"training file, whose labels are {sorted(index_of)}"
+                f"{path}, line {row.line}: the label {row.label!r} is not one of the "
+                f"task's, which are {sorted(index_of)}"
             )
+    return _split(rows, np.array([index_of[row.label] for row in rows], np.int32), path)
+
+
+def to_values(rows: Sequence[Row], limits: tuple[float, float], path: object) -> Examples:
+    """Turns rows into a split of a regression; `limits` are the lowest and highest value.
+
+    Raises:
+      ValueError: there is no row, or a row's label is no number within `limits`.
+    """
+    low, high = limits
+    values = []
+    for row in rows:
+        try:
+            value = float(row.label)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(
+                f"{path}, line {row.line}: the value must be a number from {low:g} to "
+                f"{high:g}. Received: {row.label!r}"
+            )
+        values.append(value)
+    return _split(rows, np.array(values, np.float32), path)
+
+
+def to_unlabelled(rows: Sequence[Row], path: object) -> Examples:
+    """Turns rows into a split without labels.
+
+    Raises:
+      ValueError: there is no row.
+    """
+    return _split(rows, None, path)
+
+
+def _split(rows: Sequence[Row], labels: np.ndarray | None, path: object) -> Examples:
+    if not rows:
+        raise ValueError(f"{path} has no rows left for this split; give it more examples")
     columns = tuple(list(column) for column in zip(*(row.texts for row in rows), strict=True))
-    return Examples(columns, np.array([index_of[row.label] for row in rows], np.int32))
+    ids = tuple(row.id for row in rows if row.id is not None)
+    return Examples(columns, labels, ids if len(ids) == len(rows) else None)

@@ -1,0 +1,104 @@
+"""A run's state on disk, so that it can go on from where it was."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shutil
+import warnings
+
+import tensorflow as tf
+import tf_keras
+
+_STEM = "step-"
+
+
+class TrainingCheckpoints:
+    """The last few states of a training: what trains, the optimiser's slots, the step.
+
+    The step says which batch comes next and which dropout masks (`input_pipeline`,
+    `dropout`), so nothing else is needed to go on exactly.
+
+    Args:
+      folder: of the checkpoints, in TensorFlow's format; made when the first is written.
+      model: compiled with an optimiser. What is frozen is not written.
+      keep: how many to keep.
+      writes: whether this process writes; one of several workers does.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, model: tf_keras.Model, keep: int = 2, writes: bool = True
+    ) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._writes = writes
+        if writes:
+            # Of a write that was cut off; whole ones are renamed.
+            for rest in folder.glob(f"{_STEM}*_temp"):
+                shutil.rmtree(rest)
+        self._optimizer = model.optimizer
+        self._optimizer.build(model.trainable_variables)
+        self._checkpoint = tf.train.Checkpoint(
+            trained=list(model.trainable_variables), optimizer=self._optimizer
+        )
+
+    @property
+    def step(self) -> int:
+        """Number of steps that the model has been trained."""
+        return int(self._optimizer.iterations.numpy())
+
+    def save(self) -> None:
+        """Writes the present state and removes the oldest beyond `keep`.
+
+        Raises:
+          OSError: the state cannot be written; earlier ones are left as they were.
+        """
+        path = self._path(self.step)
+        if not self._writes or path.with_suffix(".index").exists():
+            return
+        try:
+            self._checkpoint.write(str(path))
+        except (tf.errors.OpError, OSError) as error:
+            self._remove(path)
+            raise OSError(
+                f"the checkpoint {path} cannot be written: {error}. Earlier checkpoints are left "
+                "as they were: make room, then run the same command to go on"
+            ) from error
+        for step in self._steps()[: -self._keep]:
+            self._remove(self._path(step))
+
+    def restore(self) -> int:
+        """Restores the newest state that is whole; warns of each that is not.
+
+        Returns:
+          The step of the state, 0 if there is none and nothing was changed.
+        """
+        for step in reversed(self._steps()):
+            path = self._path(step)
+            try:
+                _read_whole(path)
+            except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
+                warnings.warn(f"{path} is damaged and is passed over: {error}", stacklevel=2)
+                continue
+            self._checkpoint.read(str(path)).assert_consumed()
+            return step
+        return 0
+
+    def _path(self, step: int) -> pathlib.Path:
+        return self._folder / f"{_STEM}{step}"
+
+    def _steps(self) -> list[int]:
+        names = [re.fullmatch(rf"{_STEM}(\d+)\.index", p.name) for p in self._folder.glob("*")]
+        return sorted(int(name[1]) for name in names if name)
+
+    def _remove(self, path: pathlib.Path) -> None:
+        # The index first: without it the rest is no checkpoint.
+        for file in sorted(self._folder.glob(f"{path.name}.*"), key=lambda p: p.suffix != ".index"):
+            file.unlink()
+
+
+def _read_whole(path: pathlib.Path) -> None:
+    """Reads every tensor, which compares each with its checksum."""
+    reader = tf.train.load_checkpoint(str(path))
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
