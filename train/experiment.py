@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.adapter_file import save_adapter
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
 from keras_adapters.freezing import count_parameters
 from train import encoders, strategies
 from train.checkpoints import TrainingCheckpoints
@@ -137,7 +137,7 @@ def _compiled_model(
     config: RunConfig, files: EncoderFiles, task: TextTask | SpanExtraction
 ) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
     pooling = _pooling(config, files)
-    encoder = load_hugging_face(files.folder, output_range=task.output_range(pooling))
+    encoder = load_encoder(files.path, output_range=task.output_range(pooling))
     if config.rematerialize:
         rematerialize(encoder)
     model = task.build(

@@ -23,7 +23,9 @@ flags.DEFINE_integer(
     "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
-flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
+flags.DEFINE_string(
+    "encoder", encoders.DEFAULT, "A preset, a folder or file, or a Hugging Face id."
+)
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
 flags.DEFINE_float("head_dropout", None, "Dropout before the head, in training.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")

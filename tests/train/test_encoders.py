@@ -2,14 +2,23 @@ import importlib.util
 import json
 
 import pytest
+import tensorflow as tf
 
+from keras_adapters.converters import formats
 from train import encoders
 
 CONFIG = {
     "model_type": "bert",
     "vocab_size": 2,
+    "hidden_size": 8,
     "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
     "max_position_embeddings": 16,
+    "type_vocab_size": 2,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
 }
 
 
@@ -33,13 +42,15 @@ def test_preset_is_found():
 
 def test_folder_is_found(folder):
     files = encoders.find(str(folder))
-    assert files.folder == folder
-    assert files.config == CONFIG
+    assert files.folder == files.path == folder
+    assert {name: files.config.get(name, "bert") for name in CONFIG} == CONFIG
     assert files.vocab_file == folder / "vocab.txt"
 
 
 def test_weights_may_be_shards(folder):
-    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    weight_map = {"pooler.dense.bias": "model-00001-of-00001.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     assert encoders.find(str(folder)).folder == folder
 
 
@@ -53,16 +64,58 @@ def test_lower_case_is_what_the_tokenizer_says(folder, tokenizer, lower_case):
     assert encoders.find(str(folder)).lower_case is lower_case
 
 
-def test_missing_files_are_listed_together(folder):
-    (folder / "vocab.txt").unlink()
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"--encoder=.*lacks vocab.txt, model.safetensors"):
+def test_an_uncased_vocabulary_is_told_by_its_tokens_where_nothing_is_said(folder):
+    (folder / "vocab.txt").write_text("[PAD]\nParis\n")
+    assert not encoders.find(str(folder)).lower_case
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "config.json"])
+def test_a_missing_file_is_named(name, folder):
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"^--encoder=.*{name} is missing"):
         encoders.find(str(folder))
 
 
-def test_unknown_name_is_an_error_that_lists_the_presets():
-    with pytest.raises(FileNotFoundError, match=rf"--encoder=bert-tiny .*{encoders.DEFAULT}"):
-        encoders.find("bert-tiny")
+def test_missing_weights_say_which_files_make_an_encoder(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json, model\.safetensors, vocab"):
+        encoders.find(str(folder))
+
+
+def test_a_folder_of_two_formats(folder):
+    (folder / "saved_model.pb").touch()
+    with pytest.raises(ValueError, match=r"--encoder=.* holds more than one encoder"):
+        encoders.find(str(folder))
+    assert encoders.find(str(folder / "model.safetensors")).config["hidden_size"] == 8
+
+
+def test_a_checkpoint_is_found_by_its_prefix(tmp_path):
+    config = {key: value for key, value in CONFIG.items() if key != "model_type"}
+    (tmp_path / "bert_config.json").write_text(json.dumps(config))
+    (tmp_path / "vocab.txt").write_text("[PAD]\nParis\n")
+    for prefix in ("bert_model.ckpt", "other.ckpt"):
+        (tmp_path / f"{prefix}.index").touch()
+        (tmp_path / f"{prefix}.data-00000-of-00001").touch()
+    files = encoders.find(str(tmp_path / "bert_model.ckpt"))
+    assert (files.checkpoint.format, files.checkpoint.weights) == ("tf1", files.path)
+    assert not files.lower_case
+
+
+@pytest.mark.parametrize(("said", "lower_case"), [(True, True), (False, False), (None, False)])
+def test_a_saved_model_says_itself_whether_it_is_uncased(said, lower_case, tmp_path):
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "vocab.txt").write_text("[PAD]\nParis\n")
+    items = {} if said is None else {"do_lower_case": tf.Variable(said)}
+    tf.train.Checkpoint(**items).write(str(tmp_path / "variables" / "variables"))
+    checkpoint = formats.EncoderCheckpoint("saved_model", tmp_path, tmp_path / "saved_model.pb")
+    files = encoders.EncoderFiles("name", tmp_path, checkpoint, "pooler")
+    assert files.lower_case is lower_case
+
+
+@pytest.mark.parametrize("name", ["bert-tiny", "/gone/folder", "a/b/c", "../gone"])
+def test_unknown_name_is_an_error_that_lists_the_presets(name):
+    with pytest.raises(FileNotFoundError, match=rf"--encoder={name}: .* {encoders.DEFAULT}, bert_"):
+        encoders.find(name)
 
 
 def test_preset_whose_package_is_missing_says_how_to_install_it(monkeypatch):
@@ -77,9 +130,12 @@ def test_preset_whose_package_is_missing_says_how_to_install_it(monkeypatch):
         (b"{", "not JSON"),
         (b"\xff\xfe{}", "not JSON"),
         (b"[]", "JSON object"),
-        (b"{}", "without vocab_size, num_hidden_layers, max_position_embeddings"),
+        (b"{}", "lacks vocab_size, hidden_size, num_hidden_layers"),
         (json.dumps({**CONFIG, "model_type": "electra"}).encode(), "Received: .*'electra'"),
-        (json.dumps({**CONFIG, "num_hidden_layers": "6"}).encode(), "without num_hidden_layers"),
+        (
+            json.dumps({**CONFIG, "num_hidden_layers": "6"}).encode(),
+            "`num_hidden_layers` must be a whole number",
+        ),
     ],
 )
 def test_bad_config_is_an_error_that_names_the_file(folder, content, message):

@@ -1,8 +1,11 @@
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from train.config import RunConfig
 from train.run_folder import RunFolder
@@ -44,7 +47,7 @@ def command(tmp_path):
         ("--task=reuters_r8 8", "flags start with --: 8"),
         ("--task=reuters_r8 --method=full --adapter_size=8", "--adapter_size goes with --method="),
         ("--task=reuters_r8 --method=top_layers --top_layers=9", "--top_layers must be 1 to 6"),
-        ("--task=reuters_r8 --encoder=gone", "--encoder=gone is neither a preset (minilm_l6) nor"),
+        ("--task=reuters_r8 --encoder=gone", "--encoder=gone: this is neither a preset, nor"),
         ("--task=reuters_r8 --learning_rate=nan", "--learning_rate must be above 0"),
         ("--task=reuters_r8 --output_dir=", "--output_dir must name a folder"),
         ("--task=csv", "--task=csv needs --train_file"),
@@ -70,6 +73,33 @@ def test_good_flags_and_data_come_before_tensorflow(command, tmp_path):
     done = command("--task=csv", "--train_file=../t.csv", "--adapter_size=8", "--output_dir=out")
     assert TRAP in done.stderr
     assert os.listdir(tmp_path / "work" / "out") == ["config.json"]
+
+
+def test_weights_that_do_not_fit_end_with_a_message(tmp_path):
+    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+    config = {"intermediate_size": 8, "max_position_embeddings": 128, "type_vocab_size": 2}
+    config |= {**dict.fromkeys(sizes, 8), "hidden_act": "gelu", "hidden_dropout_prob": 0.1}
+    config |= {"model_type": "bert", "attention_probs_dropout_prob": 0.1}
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text(json.dumps(config))
+    (encoder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\ntext\n")
+    pooler = {"pooler.dense.weight": np.zeros((7, 7), np.float32)}
+    safetensors.numpy.save_file(pooler, encoder / "model.safetensors")
+    (tmp_path / "t.csv").write_text(TRAIN)
+    flags = ("--task=csv", "--train_file=t.csv", "--encoder=encoder", "--output_dir=out")
+    done = subprocess.run(
+        [sys.executable, "-m", "train.run", *flags],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 1
+    assert "error: encoder does not fit the model:" in done.stderr
+    assert "missing: embeddings/word" in done.stderr
+    assert "shape of pooler/kernel: [7, 7], not [8, 8]" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_finished_run_shows_its_results_again(command, tmp_path):

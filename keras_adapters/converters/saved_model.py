@@ -1,0 +1,98 @@
+"""A BERT SavedModel of TensorFlow Hub or Kaggle into a tf-models-official `BertEncoderV2`.
+
+Format: `saved_model.pb`, `variables/` and `assets/vocab.txt` as written by
+`official.nlp.tools.export_tfhub_lib.export_model`.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from official.nlp.modeling import networks
+
+from keras_adapters.converters.building import assign_weights, build_encoder
+from keras_adapters.converters.formats import EncoderCheckpoint, recognise
+from keras_adapters.converters.model_garden import read_encoder_variables
+
+_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+_LOWER_CASE = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"
+_TOLERANCE = 1e-4
+_SEQUENCE = 16
+
+
+def load_saved_model(
+    path: str | os.PathLike, *, output_range: int | None = None
+) -> networks.BertEncoderV2:
+    """Builds a `BertEncoderV2` with the weights of a BERT SavedModel.
+
+    The sizes and the activation are read off its graph, which is no proof of what it
+    computes; so the encoder is held against the SavedModel's own outputs.
+
+    Args:
+      path: the SavedModel's folder.
+      output_range: number of leading positions that the last block computes; 1 is enough
+        and cheaper for classification, `None` computes all.
+
+    Returns:
+      The built encoder with float32 variables.
+
+    Raises:
+      FileNotFoundError: a file is missing.
+      ValueError: the SavedModel holds no BERT encoder or several, variables are missing or
+        extra, or the encoder's outputs are not those of the SavedModel.
+    """
+    checkpoint = recognise(path, only="saved_model")
+    encoder = build_encoder(checkpoint.config, output_range)
+    prefix = str(checkpoint.folder / "variables" / "variables")
+    assign_weights(encoder, read_encoder_variables(prefix), prefix)
+    _compare(encoder, checkpoint)
+    return encoder
+
+
+def read_lower_case(folder: str | os.PathLike) -> bool | None:
+    """Returns whether a SavedModel says that its text is to be lower-cased; None if it does not."""
+    reader = tf.train.load_checkpoint(str(pathlib.Path(folder, "variables", "variables")))
+    return bool(reader.get_tensor(_LOWER_CASE)) if reader.has_tensor(_LOWER_CASE) else None
+
+
+def _compare(encoder: networks.BertEncoderV2, checkpoint: EncoderCheckpoint) -> None:
+    """Raises unless the SavedModel computes what the encoder does."""
+    loaded = tf.saved_model.load(str(checkpoint.folder))
+    signature = loaded.signatures.get("serving_default")
+    names = signature.structured_input_signature[1] if signature else {}
+    if set(names) != set(_INPUTS):
+        raise ValueError(
+            f"{checkpoint.folder}: the signature serving_default must take "
+            f"{', '.join(_INPUTS)}. Received: {', '.join(names) or 'no such signature'}"
+        )
+    inputs = _some_inputs(checkpoint.config)
+    theirs = [output.numpy() for output in signature(**inputs).values()]
+    ours = encoder(inputs, training=False)
+    # The signature's names are those of Keras layers, so its outputs are told by their values.
+    for expected in (ours["pooled_output"].numpy(), ours["sequence_output"].numpy()[:, :1]):
+        alike = [output[:, :1] if output.ndim == 3 else output for output in theirs]
+        gaps = [np.abs(o - expected).max() for o in alike if o.shape == expected.shape]
+        if not gaps or not min(gaps) < _TOLERANCE:
+            raise ValueError(
+                f"{checkpoint.folder} computes something else than a BertEncoderV2 with its "
+                f"weights and the activation {checkpoint.config['hidden_act']}: outputs differ "
+                f"by {min(gaps, default=np.inf):.1e}"
+            )
+
+
+def _some_inputs(config: dict[str, int]) -> dict[str, tf.Tensor]:
+    """Returns two sequences of tokens from all over the vocabulary, the second one padded."""
+    length = min(_SEQUENCE, config["max_position_embeddings"])
+    shape = (2, length)
+    rng = np.random.default_rng(0)
+    mask = np.ones(shape, np.int32)
+    mask[1, length // 2 :] = 0
+    values = (
+        rng.integers(config["vocab_size"], size=shape) * mask,
+        mask,
+        rng.integers(config["type_vocab_size"], size=shape) * mask,
+    )
+    return {name: tf.constant(value, tf.int32) for name, value in zip(_INPUTS, values, strict=True)}
