@@ -120,9 +120,9 @@ def test_fresh_adapters_are_nearly_the_identity_and_zero_ones_exactly(kind, toke
 )
 def test_names_and_counts(kind, adapters, norms):
     encoder = build(kind)
+    model = classifier(encoder)
     base = sum(v.shape.num_elements() for v in encoder.variables)
     add_adapters(encoder, AdapterConfig(4))
-    model = classifier(encoder)
     freezing.set_trainable(model, encoder)
     named = encoder_variables(encoder)
     assert {id(v) for v in named.values()} == {id(v) for v in encoder.variables}
@@ -148,7 +148,9 @@ def test_training_a_step_saving_and_loading_the_adapter(kind, tokens, tmp_path):
     model = classifier(encoder)
     freezing.set_trainable(model, encoder)
     before = {id(v): v.numpy() for v in model.variables}
-    model.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    # An epsilon below the gradients that reach the lowest of MobileBERT's norms.
+    adam = tf_keras.optimizers.Adam(epsilon=1e-20)
+    model.compile(adam, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(tokens, np.array([0, 1]), verbose=0)
     for variable in model.non_trainable_variables:
         assert np.array_equal(variable.numpy(), before[id(variable)]), variable.name
@@ -191,6 +193,7 @@ def test_reloading_keeps_the_adapters(kind, form, tokens, tmp_path):
 @pytest.mark.parametrize("kind", OTHERS)
 def test_the_bases_checkpoints_still_fit(kind, tmp_path):
     encoder = build(kind)
+    encoder(encoder.inputs)
     path = tf.train.Checkpoint(encoder=encoder).write(str(tmp_path / "base"))
     values = {name: v.numpy() for name, v in encoder_variables(encoder).items()}
     add_adapters(encoder, AdapterConfig(4))
@@ -278,7 +281,7 @@ def test_any_is_as_the_class_that_its_builder_makes():
     assert len(adapters_in(add_adapters(encoder, AdapterConfig(4)))) == 4
 
 
-# ALBERT-base with its pooler, and ELECTRA-small with a pooler it was not released with.
+# ALBERT-base, and ELECTRA-small with a pooler that it was not released with.
 @pytest.mark.parametrize(
     ("kind", "sizes", "base", "adapters"),
     [
@@ -291,13 +294,13 @@ def test_any_is_as_the_class_that_its_builder_makes():
         (
             "bert_v2",
             {"hidden_size": 256, "num_layers": 12, "vocab_size": 30522},
-            13_548_800 + 65_792,
+            13_548_800,
             12 * 2 * 33_088,
         ),
     ],
     ids=["albert-base", "electra-small"],
 )
-def test_published_sizes(kind, sizes, base, adapters):
+def test_counts_at_real_sizes(kind, sizes, base, adapters):
     width = sizes["hidden_size"]
     encoder = build(
         kind,

@@ -50,6 +50,10 @@ MODULES = [
 ]
 # Tests that cannot hold with adapters, and why; each must fail, or it leaves this list.
 CANNOT_HOLD = {
+    **dict.fromkeys(
+        [f"transformer_encoder_block_test::test_dropout_config{i}" for i in range(4)],
+        "reads the rate from what stands in the dropout's place",
+    ),
     "albert_encoder_test::test_serialize_deserialize": "compares the config's keys",
     "funnel_transformer_test::test_serialize_deserialize": "compares the config's keys",
 }
@@ -95,11 +99,14 @@ class Splicer:
         terminalreporter.write_line(f"spliced and compared: {self.counts}")
 
     def _wrap(self, cls: type, name: str, around: Callable) -> None:
-        method = getattr(cls, name)
+        own = cls.__dict__.get(name)
 
-        @functools.wraps(method)
+        @functools.wraps(getattr(cls, name))
         def wrapped(instance: Any, *args: Any, **kwargs: Any) -> Any:
-            return around(functools.partial(method, instance), instance, *args, **kwargs)
+            # Keras gives a class another base, and so another method, in a TF1 graph.
+            inherited = getattr(super(cls, instance), name)
+            method = functools.partial(own, instance) if own else inherited
+            return around(method, instance, *args, **kwargs)
 
         setattr(cls, name, wrapped)
 
@@ -116,7 +123,8 @@ class Splicer:
         # A block with a feed-forward layer of its own has no place for the second adapter.
         whole = type(block) in hosts._ENDS_OF and not hasattr(block, "_feedforward_block")
         whole = whole or getattr(block, "_feedforward_block", 0) is None
-        if self.inside or not whole or any(_has_adapter(end) for end in hosts.ends_of(block)):
+        eager = tf.compat.v1.executing_eagerly_outside_functions()  # Not in a TF1 graph.
+        if self.inside or not eager or not whole or any(map(_has_adapter, hosts.ends_of(block))):
             return outputs
         with tf.init_scope():
             for end in hosts.ends_of(block):
@@ -132,8 +140,10 @@ class Splicer:
         return inputs if self.bypass else call(inputs, **kwargs)
 
     def _call_encoder(self, call: Callable, encoder: Any, *args: Any, **kwargs: Any) -> Any:
+        tf.random.set_seed(0)  # So that dropout, where there is any, is the same twice.
         outputs = call(*args, **kwargs)
         if _is_concrete(outputs):
+            tf.random.set_seed(0)
             with self._set("bypass"):
                 self._compare(outputs, call(*args, **kwargs))
         return outputs
