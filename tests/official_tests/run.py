@@ -64,7 +64,7 @@ class Splicer:
     """The pytest plugin; counts what it put in and what it compared."""
 
     def __init__(self) -> None:
-        self.counts = {"encoders": 0, "blocks": 0, "comparisons": 0}
+        self.counts = dict.fromkeys(["encoders", "blocks", "adapter calls", "comparisons"], 0)
         self.inside = False
         self.bypass = False
 
@@ -74,9 +74,8 @@ class Splicer:
 
         def add_once(encoder: Any, config: AdapterConfig) -> Any:
             # A reloaded encoder is spliced when it is made, before its config asks for it.
-            return (
-                encoder if getattr(encoder, "adapter_config", 0) == config else add(encoder, config)
-            )
+            made = getattr(encoder, "adapter_config", None) == config
+            return encoder if made else add(encoder, config)
 
         splice.add_adapters = add_once
         self._wrap(BottleneckAdapter, "call", self._call)
@@ -104,27 +103,27 @@ class Splicer:
         @functools.wraps(getattr(cls, name))
         def wrapped(instance: Any, *args: Any, **kwargs: Any) -> Any:
             # Keras gives a class another base, and so another method, in a TF1 graph.
-            inherited = getattr(super(cls, instance), name)
-            method = functools.partial(own, instance) if own else inherited
-            return around(method, instance, *args, **kwargs)
+            bound = functools.partial(own, instance) if own else getattr(super(cls, instance), name)
+            return around(bound, instance, *args, **kwargs)
 
         setattr(cls, name, wrapped)
 
     def _make_encoder(self, make: Callable, encoder: Any, *args: Any, **kwargs: Any) -> None:
         with self._set("inside"):
             make(*args, **kwargs)
-            with contextlib.suppress(ValueError):
-                splice.add_adapters(encoder, CONFIG)
-                self.counts["encoders"] += 1
+            if type(encoder) not in hosts.HOSTS or _is_of_other_blocks(encoder):
+                return
+            splice.add_adapters(encoder, CONFIG)
         _zero(encoder)
+        self.counts["encoders"] += 1
 
     def _call_block(self, call: Callable, block: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
         # A block with a feed-forward layer of its own has no place for the second adapter.
-        whole = type(block) in hosts._ENDS_OF and not hasattr(block, "_feedforward_block")
-        whole = whole or getattr(block, "_feedforward_block", 0) is None
+        whole = getattr(block, "_feedforward_block", None) is None
         eager = tf.compat.v1.executing_eagerly_outside_functions()  # Not in a TF1 graph.
-        if self.inside or not eager or not whole or any(map(_has_adapter, hosts.ends_of(block))):
+        host = type(block) in hosts._ENDS_OF and whole and eager and not self.inside
+        if not host or any(map(_has_adapter, hosts.ends_of(block))):
             return outputs
         with tf.init_scope():
             for end in hosts.ends_of(block):
@@ -137,6 +136,7 @@ class Splicer:
         return spliced
 
     def _call(self, call: Callable, adapter: Any, inputs: Any, **kwargs: Any) -> Any:
+        self.counts["adapter calls"] += not self.bypass
         return inputs if self.bypass else call(inputs, **kwargs)
 
     def _call_encoder(self, call: Callable, encoder: Any, *args: Any, **kwargs: Any) -> Any:
@@ -168,6 +168,12 @@ class Splicer:
             yield
         finally:
             setattr(self, flag, before)
+
+
+def _is_of_other_blocks(encoder: tf_keras.layers.Layer) -> bool:
+    """Says whether an encoder is a Funnel Transformer of blocks that cannot be adapted."""
+    blocks = getattr(encoder, "transformer_layers", [])
+    return any(type(block) not in hosts._ENDS_OF for block in blocks)
 
 
 def _has_adapter(end: hosts.End) -> bool:
