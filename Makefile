@@ -1,6 +1,7 @@
 # make demo   set up, train a real task in a few minutes, classify a few sentences
 # make test   set up, lint, build the wheel, test what it installs
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
+# make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
 
@@ -12,7 +13,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test bazel lint format clean
+.PHONY: demo test official-tests bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -25,6 +26,9 @@ demo: $(VENV)/.package
 
 test: lint $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/pytest $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
+
+official-tests: $(VENV)/.package
+	cd "$$(mktemp -d)" && $(BIN)/python $(CURDIR)/tests/official_tests/run.py
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .

@@ -55,7 +55,7 @@ def save_adapter(
     Args:
       folder: where; a folder that stands there is replaced, whole.
       model: a built model whose `freezing.set_trainable` was called.
-      encoder: the `BertEncoderV2` or `BertEncoder` in it, adapted or not.
+      encoder: the encoder in it, adapted or not.
       metadata: further entries for `adapter.json`, such as the labels.
 
     Raises:
@@ -104,7 +104,7 @@ def load_adapter(
 
     Args:
       folder: what `save_adapter` wrote.
-      encoder: a built `BertEncoderV2` or `BertEncoder` with the adapter's base weights.
+      encoder: a built encoder with the adapter's base weights.
       model: the model whose head the file's head is loaded into; without it only the
         encoder is loaded.
 

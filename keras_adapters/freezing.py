@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import tf_keras
 
+from keras_adapters.model_garden.hosts import NORMS, blocks_of, pooler_of, shares_blocks
 from keras_adapters.model_garden.layers import BottleneckAdapter
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.model_garden.variables import encoder_variables, own_variables
 
 METHODS = ("adapters", "full", "top_layers", "feature_based", "layer_norm")
 
@@ -32,24 +33,26 @@ def set_trainable(
     | `layer_norm`    | every LayerNorm                                                 |
 
     Frozen variables are in `model.non_trainable_variables` and get no gradient and no
-    optimiser slot. Compile the model afterwards, as Keras asks.
+    optimiser slot. Compile the model afterwards, as Keras asks. MobileBERT's `NoNorm`, a
+    LayerNorm's scale and shift without its statistics, counts as a LayerNorm.
 
     Args:
       model: a built model that holds the encoder.
-      encoder: a `BertEncoderV2` or `BertEncoder`, adapted for the method `adapters`.
+      encoder: an encoder of one of the classes `hosts.HOSTS`, adapted for the method
+        `adapters`.
       method: one of `METHODS`.
       top_layers: n of the method `top_layers`, 1 to the number of blocks.
 
     Raises:
-      ValueError: the method is unknown, it needs adapters that are not there, or
-        `top_layers` does not fit the method or the encoder.
+      ValueError: the encoder is of another class, the method is unknown, it needs adapters
+        that are not there, or `top_layers` does not fit the method or the encoder.
 
     Reference:
       Houlsby et al. 2019, sections 2.1 and 3.
     """
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
-    blocks = encoder.transformer_layers
+    blocks = blocks_of(encoder)
     if (method == "top_layers") != (top_layers is not None):
         raise ValueError(
             "`top_layers` goes with the method 'top_layers' and with no other. "
@@ -60,8 +63,13 @@ def set_trainable(
             f"`top_layers` must be 1 to {len(blocks)}, the encoder's number of blocks. "
             f"Received: top_layers={top_layers}"
         )
-    inside = _leaves([encoder])
-    adapters = _leaves(
+    if top_layers is not None and shares_blocks(blocks):
+        raise ValueError(
+            f"the method 'top_layers' needs layers of their own. {type(encoder).__name__}'s "
+            f"{len(blocks)} layers share one block"
+        )
+    inside = _owners([encoder])
+    adapters = _owners(
         layer for layer in encoder.submodules if isinstance(layer, BottleneckAdapter)
     )
     if method == "adapters" and not adapters:
@@ -69,11 +77,12 @@ def set_trainable(
             "the method 'adapters' needs an encoder with adapters. "
             "Call `keras_adapters.model_garden.add_adapters(encoder, config)` first."
         )
-    norms = {layer for layer in inside if isinstance(layer, tf_keras.layers.LayerNormalization)}
+    norms = {layer for layer in inside if isinstance(layer, NORMS)}
+    pooler = pooler_of(encoder)
     trained = {
         "adapters": lambda: adapters | norms,
         "full": lambda: inside,
-        "top_layers": lambda: _leaves([*blocks[-top_layers:], encoder.pooler_layer]),
+        "top_layers": lambda: _owners([*blocks[-top_layers:], *([pooler] if pooler else [])]),
         "feature_based": set,
         "layer_norm": lambda: norms,
     }[method]()
@@ -84,19 +93,13 @@ def set_trainable(
         layer.trainable = False
 
 
-def _leaves(layers: Iterable[tf_keras.layers.Layer]) -> set[tf_keras.layers.Layer]:
-    """Returns the layers in these, themselves included, that own variables."""
-
-    def holds_another(layer: tf_keras.layers.Layer) -> bool:
-        return any(
-            isinstance(child, tf_keras.layers.Layer) and child.weights for child in layer.submodules
-        )
-
+def _owners(layers: Iterable[tf_keras.layers.Layer]) -> set[tf_keras.layers.Layer]:
+    """Returns the layers in these, themselves included, that hold variables themselves."""
     return {
-        leaf
+        owner
         for layer in layers
-        for leaf in (layer, *layer.submodules)
-        if isinstance(leaf, tf_keras.layers.Layer) and leaf.weights and not holds_another(leaf)
+        for owner in (layer, *layer.submodules)
+        if isinstance(owner, tf_keras.layers.Layer) and own_variables(owner)
     }
 
 
@@ -138,7 +141,7 @@ def count_parameters(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> P
 
     Args:
       model: the model of one task.
-      encoder: the `BertEncoderV2` or `BertEncoder` in it.
+      encoder: the encoder in it.
 
     Returns:
       The counts.

@@ -183,7 +183,7 @@ def test_mixed_precision_follows_the_encoder(tokens, small_encoder):
 
 
 def test_other_encoders_are_refused_with_the_list_of_known_ones(small_encoder):
-    with pytest.raises(ValueError, match=r"BertEncoderV2, BertEncoder\. Received: Dense"):
+    with pytest.raises(ValueError, match=r"BertEncoderV2, BertEncoder,.*Received: Dense"):
         add_adapters(tf_keras.layers.Dense(3), AdapterConfig())
 
 
