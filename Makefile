@@ -1,6 +1,7 @@
 # make demo   set up, train a real task in a few minutes, classify a few sentences
 # make test   set up, lint, build the wheel, test what it installs
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
+# make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
 
@@ -12,7 +13,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test bazel lint format clean
+.PHONY: demo test bazel tpu-compile lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -36,6 +37,9 @@ format: $(DEPENDENCIES)
 
 bazel: $(DEPENDENCIES)
 	PATH="$(BIN):$$PATH" bazel test //...
+
+tpu-compile: $(DEPENDENCIES)
+	$(BIN)/python -m benchmarks.tpu_compile $(TPU_FLAGS)
 
 # The wheel, so that what is tested and run is what is shipped.
 $(VENV)/.package: $(DEPENDENCIES) $(SOURCES)

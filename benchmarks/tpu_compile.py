@@ -49,11 +49,14 @@ flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.
 flags.DEFINE_string("json", "runs/tpu_compile.json", "File of the raw numbers.")
 
 _PACKAGES = ("jax", "jaxlib", "libtpu", "tensorflow", "tf-keras", "tf-models-official")
-# Without them JAX and libtpu look for a TPU and for the cloud that it would be in.
+# Without them JAX and libtpu look for a TPU, for the cloud that it would be in, and for other
+# processes that would use it.
 _ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_PLATFORMS": "cpu",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_LOG_DIR": "disabled",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
