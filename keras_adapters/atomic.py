@@ -37,11 +37,16 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 def write_text(target: str | os.PathLike, text: str) -> None:
     """Writes a UTF-8 file under a temporary name, then renames it to `target`."""
+    write_bytes(target, text.encode("utf-8"))
+
+
+def write_bytes(target: str | os.PathLike, content: bytes) -> None:
+    """Writes a file under a temporary name, then renames it to `target`."""
     target = pathlib.Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(content)
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)

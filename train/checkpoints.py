@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 import warnings
 
 import tensorflow as tf
@@ -31,6 +32,10 @@ class TrainingCheckpoints:
         self._folder = folder
         self._keep = keep
         self._writes = writes
+        if writes:
+            # Of a write that was cut off; whole ones are renamed.
+            for rest in folder.glob(f"{_STEM}*_temp"):
+                shutil.rmtree(rest)
         self._optimizer = model.optimizer
         self._optimizer.build(model.trainable_variables)
         self._checkpoint = tf.train.Checkpoint(
@@ -72,7 +77,7 @@ class TrainingCheckpoints:
             path = self._path(step)
             try:
                 _read_whole(path)
-            except (tf.errors.OpError, ValueError) as error:
+            except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
                 warnings.warn(f"{path} is damaged and is passed over: {error}", stacklevel=2)
                 continue
             self._checkpoint.read(str(path)).assert_consumed()

@@ -12,7 +12,8 @@ from keras_adapters.config import AdapterConfig
 from train import encoders
 from train.tasks import TASKS
 
-# Of the paper's grids: few parameters take a high rate, a pretrained network a low one.
+# Where a task has no recipe. Of the paper's grids: few parameters take a high rate, a
+# pretrained network a low one.
 LEARNING_RATES = {
     "adapters": 3e-3,
     "full": 5e-5,
@@ -20,6 +21,7 @@ LEARNING_RATES = {
     "feature_based": 1e-3,
     "layer_norm": 1e-3,
 }
+_EPOCHS = 3
 POOLINGS = ("auto", "pooler", "mean")
 PRECISIONS = ("float32", "bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
@@ -33,23 +35,36 @@ class RunConfig:
     Args:
       task: a key of `train.tasks.TASKS`.
       method: a key of `LEARNING_RATES`.
-      adapter: the adapters; with the method `adapters` and no other.
+      adapter: the adapters; with the method `adapters` and no other. By default of the
+        size of the task's recipe (`train.tasks.recipes`), else 64.
       top_layers: number of blocks that the method `top_layers` trains.
       encoder: a preset's name, or a folder with a pretrained checkpoint.
       pooling: what the head reads: `pooler`, BERT's pooled output as in the paper; `mean`,
         the mean over tokens; or `auto`, which of the two the encoder was pretrained for.
+      head_dropout: probability of dropping a feature that the head reads, in training. The
+        encoder's own dropout is its configuration's.
       data_dir: where the task's files are. Packaged tasks need none; the files of `csv`
         are relative to it.
       train_file, dev_file, test_file, text_columns, label_column: the task `csv`.
       output_dir: where results go; by default a folder under `runs` named by the run.
       max_seq_length: tokens per example, special tokens included.
       batch_size: examples per step, over all replicas together.
-      learning_rate: the peak; by default the method's in `LEARNING_RATES`.
-      epochs: passes over the training split.
+      learning_rate: the peak; by default that of the task's recipe if its method is
+        `adapters`, else the method's in `LEARNING_RATES`.
+      epochs: passes over the training split; by default as `learning_rate`, else 3.
       seed: of the data's order, the initial values and dropout.
       precision: `float32`, or `bfloat16` for computation with float32 variables.
       strategy, tpu: where to train.
       max_train_examples: train on no more than this many, drawn by `seed`.
+      gradient_accumulation_steps: compute each batch in this many parts of like length,
+        with as much less memory. By default 1; on a CPU 4, as less is computed on padding.
+      rematerialize: compute each block again for its gradient instead of keeping what it
+        computed: less memory, more time.
+      steps_per_execution: steps that run without returning to Python; by default 1, on
+        TPUs more.
+      checkpoint_minutes: minutes between two checkpoints; 0 is after every step.
+      keep_checkpoints: how many of them are kept.
+      predict_test: write the predictions of test splits published without labels.
       export: whether to write a SavedModel.
 
     Raises:
@@ -64,6 +79,7 @@ class RunConfig:
     top_layers: int | None = None
     encoder: str = encoders.DEFAULT
     pooling: str = "auto"
+    head_dropout: float = 0.1
     data_dir: str | None = None
     train_file: str | None = None
     dev_file: str | None = None
@@ -74,23 +90,28 @@ class RunConfig:
     max_seq_length: int = 128
     batch_size: int = 32
     learning_rate: float | None = None
-    epochs: int = 3
+    epochs: int | None = None
     seed: int = 0
     precision: str = "float32"
     strategy: str = "auto"
     tpu: str | None = None
     max_train_examples: int | None = None
+    gradient_accumulation_steps: int | None = None
+    rematerialize: bool = False
+    steps_per_execution: int | None = None
+    checkpoint_minutes: float = 5.0
+    keep_checkpoints: int = 2
+    predict_test: bool = False
     export: bool = True
 
     def __post_init__(self) -> None:
         self._check_choices()
+        self._fill_in()
         self._check_method()
         self._check_numbers()
         self._check_files()
         self._check_columns()
         self._check_places()
-        if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.method])
         if self.output_dir is None:
             object.__setattr__(self, "output_dir", str(pathlib.Path("runs", self._name())))
 
@@ -122,9 +143,20 @@ class RunConfig:
                     f"Received: {getattr(self, name)!r}"
                 )
 
+    def _fill_in(self) -> None:
+        """Settles what was left open: the task's recipe is one of adapter-based tuning."""
+        adapters = self.method == "adapters"
+        recipe = TASKS[self.task].recipe if adapters else None
+        if adapters and self.adapter is None:
+            adapter = AdapterConfig(size=recipe.adapter_size) if recipe else AdapterConfig()
+            object.__setattr__(self, "adapter", adapter)
+        if self.learning_rate is None:
+            rate = recipe.learning_rate if recipe else LEARNING_RATES[self.method]
+            object.__setattr__(self, "learning_rate", rate)
+        if self.epochs is None:
+            object.__setattr__(self, "epochs", recipe.epochs if recipe else _EPOCHS)
+
     def _check_method(self) -> None:
-        if self.method == "adapters" and self.adapter is None:
-            object.__setattr__(self, "adapter", AdapterConfig())
         if self.method != "adapters" and self.adapter is not None:
             raise ValueError(f"--adapter_size goes with --method=adapters, not {self.method}")
         if (self.method == "top_layers") != (self.top_layers is not None):
@@ -140,17 +172,36 @@ class RunConfig:
             )
 
     def _check_numbers(self) -> None:
-        for name in ("batch_size", "epochs", "max_train_examples"):
+        for name in (
+            "batch_size",
+            "epochs",
+            "max_train_examples",
+            "gradient_accumulation_steps",
+            "steps_per_execution",
+            "keep_checkpoints",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1. Received: {value}")
+        if self.batch_size % (self.gradient_accumulation_steps or 1):
+            raise ValueError(
+                "--batch_size must be a multiple of --gradient_accumulation_steps. "
+                f"Received: {self.batch_size} and {self.gradient_accumulation_steps}"
+            )
+        if not 0 <= self.head_dropout < 1:
+            raise ValueError(f"--head_dropout must be in [0, 1). Received: {self.head_dropout}")
+        if not self.checkpoint_minutes >= 0:
+            raise ValueError(
+                f"--checkpoint_minutes must be at least 0. Received: {self.checkpoint_minutes}"
+            )
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise ValueError(f"--seed must be 0 to {_LARGEST_SEED}. Received: {self.seed}")
         rate = self.learning_rate
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"--learning_rate must be above 0. Received: {rate}")
         longest = encoders.find(self.encoder).config["max_position_embeddings"]
-        shortest = 1 + 2 * len(self.text_columns)  # [CLS], and a token and [SEP] per text.
+        texts = TASKS[self.task].text_columns or len(self.text_columns)
+        shortest = 1 + 2 * texts  # [CLS], and a token and [SEP] per text.
         if not shortest <= self.max_seq_length <= longest:
             raise ValueError(
                 f"--max_seq_length must be {shortest} to {longest}, the encoder's longest "

@@ -9,99 +9,90 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from keras_adapters.adapter_file import save_adapter
 from keras_adapters.converters.hugging_face import load_hugging_face
-from keras_adapters.freezing import ParameterCounts, count_parameters
-from train import encoders, input_pipeline, strategies
+from keras_adapters.freezing import count_parameters
+from train import encoders, strategies
+from train.checkpoints import TrainingCheckpoints
 from train.config import RunConfig
-from train.export import export_classifier
-from train.metrics import evaluate
-from train.model import build_classifier
+from train.dropout import DropoutSeeds
+from train.encoders import EncoderFiles
+from train.fitting import DevMetrics, fit
+from train.input_pipeline import steps_per_epoch
 from train.optimization import make_optimizer
+from train.predictor import Predictor
 from train.progress import ThroughputBar
+from train.rematerialization import rematerialize
 from train.run_folder import RunFolder
+from train.safeguards import Preempted, Safeguards
 from train.tasks import TASKS
-from train.tasks.data import Examples, TaskData
+from train.tasks.data import TaskData
 from train.text import BertPreprocessor
+from train.text_task import TextTask
+
+__all__ = ["Preempted", "run"]
 
 _VERSIONS = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official", "tensorflow-text")
 _EVALUATION_BATCH = 64
+_TPU_STEPS_PER_EXECUTION = 32
+# Parts of a sorted batch are padded to their own lengths, which costs a CPU nothing else.
+_CPU_PARTS = 4
 
 
-def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
+def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any] | None:
     """Trains and evaluates one model and writes the run's files.
 
     Args:
       config: the run.
       data: the task's examples.
-      folder: where the files go. If it holds the checkpoint of an epoch of the same
-        run, training goes on after that epoch.
+      folder: where the files go. If it holds checkpoints of the same run, training goes
+        on from the last.
 
     Returns:
-      What stands in `results.json`: parameter counts, metrics in [0, 1], seconds,
-      examples per second, bytes of peak memory and versions.
+      What stands in `results.json`: parameter counts, metrics, seconds, examples per
+      second, bytes of peak memory and versions. `None` in a worker that is not the first,
+      which writes no files.
+
+    Raises:
+      Preempted: SIGTERM came; the state is saved.
+      FloatingPointError: the loss became NaN or infinite.
+      OSError, ValueError: as the parts of a run say.
     """
     start = time.monotonic()
-    tf_keras.utils.set_random_seed(config.seed)
-    policy = "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
-    tf_keras.mixed_precision.set_global_policy(policy)
+    strategy = strategies.make_strategy(config.strategy, config.tpu)
+    _check_batch(config, strategy)
+    _set_up(config)
     files = encoders.find(config.encoder)
     preprocess = BertPreprocessor(files.vocab_file, files.lower_case, config.max_seq_length)
-    train = data.train
     if config.max_train_examples:
-        train = train.sample(config.max_train_examples, config.seed)
-
-    strategy = strategies.make_strategy(config.strategy, config.tpu)
-    fixed_length = isinstance(strategy, tf.distribute.TPUStrategy)
+        train = data.train.sample(config.max_train_examples, config.seed)
+        data = dataclasses.replace(data, train=train)
+    task = TextTask(TASKS[config.task], data, preprocess)
     with strategy.scope():
-        model, encoder = _compiled_model(config, files, len(data.label_names), len(train))
+        model, encoder = _compiled_model(config, files, task)
     counts = count_parameters(model, encoder)
-    _announce(config, data, train, counts)
-
-    evaluation = {
-        split: input_pipeline.evaluation_batches(
-            examples, preprocess, _EVALUATION_BATCH, fixed_length
-        )
-        for split, examples in {"dev": data.dev, "test": data.test}.items()
-        if examples is not None
-    }
-    training = input_pipeline.training_batches(
-        train, preprocess, config.batch_size, config.seed, fixed_length
+    print(
+        f"Task {config.task}: {task.describe()}\n"
+        f"Method {config.method}: {counts.trained:,} of {counts.total:,} parameters train "
+        f"({counts.trained_percent:.2f}%), peak learning rate {config.learning_rate:g}"
     )
-    progress = ThroughputBar(len(train), config.batch_size)
-    _fit(model, training, evaluation["dev"], config.epochs, folder, progress)
-    metrics = {
-        split: evaluate(
-            TASKS[config.task].metrics,
-            getattr(data, split).labels,
-            np.asarray(model.predict(batches, verbose=0)),
-        )
-        for split, batches in evaluation.items()
-    }
-    save_adapter(folder.adapter, model, encoder, _adapter_metadata(config, files, data))
+    progress = ThroughputBar(config.batch_size, config.epochs)
+    metrics, predicted = _fit_and_evaluate(config, folder, strategy, model, task, progress)
+    if not strategies.is_chief(strategy):
+        return None
+    save_adapter(folder.adapter, model, encoder, _metadata(config, files, task))
+    if predicted is not None:
+        task.write_predictions(folder.path, predicted)
     if config.export:
-        columns = len(data.train.columns)
-        export_classifier(folder.saved_model, model, preprocess, data.label_names, columns)
+        task.export(folder.saved_model, model)
     results = {
-        "task": config.task,
-        "method": config.method,
-        "adapter_size": config.adapter.size if config.adapter else None,
-        "encoder": config.encoder,
-        "seed": config.seed,
-        "parameters": {
-            **dataclasses.asdict(counts),
-            "trained_percent": counts.trained_percent,
-        },
+        **_settings(config),
+        "parameters": {**dataclasses.asdict(counts), "trained_percent": counts.trained_percent},
         "metrics": metrics,
-        "examples": {
-            "train": len(train),
-            "dev": len(data.dev),
-            "test": len(data.test) if data.test else 0,
-        },
+        "examples": task.sizes(),
         "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
         "examples_per_second": progress.examples_per_second,
         "peak_memory_bytes": _peak_memory(),
@@ -112,73 +103,128 @@ def run(config: RunConfig, data: TaskData, folder: RunFolder) -> dict[str, Any]:
     return results
 
 
+def _set_up(config: RunConfig) -> None:
+    tf_keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    policy = "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
+    tf_keras.mixed_precision.set_global_policy(policy)
+
+
+def _check_batch(config: RunConfig, strategy: tf.distribute.Strategy) -> None:
+    replicas, parts = strategy.num_replicas_in_sync, config.gradient_accumulation_steps or 1
+    if config.batch_size % (replicas * parts):
+        raise ValueError(
+            f"--batch_size={config.batch_size} must be a multiple of {replicas * parts}: "
+            f"{replicas} replicas, each with --gradient_accumulation_steps={parts}"
+        )
+
+
+def _parts(config: RunConfig, strategy: tf.distribute.Strategy) -> int:
+    """Returns in how many parts each replica computes its batch."""
+    if config.gradient_accumulation_steps:
+        return config.gradient_accumulation_steps
+    on_cpu = not _on_tpu(strategy) and not tf.config.list_physical_devices("GPU")
+    divides = config.batch_size // strategy.num_replicas_in_sync % _CPU_PARTS == 0
+    return _CPU_PARTS if on_cpu and divides else 1
+
+
 def _compiled_model(
-    config: RunConfig, files: encoders.EncoderFiles, classes: int, train_examples: int
+    config: RunConfig, files: EncoderFiles, task: TextTask
 ) -> tuple[tf_keras.Model, tf_keras.layers.Layer]:
     pooling = _pooling(config, files)
     # The first position is all that the pooler reads.
     encoder = load_hugging_face(files.folder, output_range=1 if pooling == "pooler" else None)
-    model = build_classifier(
+    if config.rematerialize:
+        rematerialize(encoder)
+    model = task.build(
         encoder,
-        classes,
+        pooling,
+        dropout=config.head_dropout,
         method=config.method,
         adapter=config.adapter,
         top_layers=config.top_layers,
-        pooling=pooling,
     )
-    steps = -(-train_examples // config.batch_size) * config.epochs
+    steps = steps_per_epoch(len(task.train), config.batch_size)
     model.compile(
-        optimizer=make_optimizer(config.learning_rate, steps),
-        loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        optimizer=make_optimizer(config.learning_rate, steps * config.epochs),
+        loss=task.loss,
+        steps_per_execution=min(steps, _steps_per_execution(config)),
     )
+    model.parts = _parts(config, tf.distribute.get_strategy())
+    model.trim_parts = not _on_tpu(tf.distribute.get_strategy())
+    model.dropout_seeds = DropoutSeeds(model, config.seed, model.optimizer.iterations)
     return model, encoder
 
 
-def _fit(
-    model: tf_keras.Model,
-    training: tf.data.Dataset,
-    dev: tf.data.Dataset,
-    epochs: int,
+def _fit_and_evaluate(
+    config: RunConfig,
     folder: RunFolder,
+    strategy: tf.distribute.Strategy,
+    model: tf_keras.Model,
+    task: TextTask,
     progress: ThroughputBar,
-) -> None:
-    model.fit(
-        training,
-        epochs=epochs,
-        validation_data=dev,
-        verbose=0,
-        callbacks=[
-            progress,
-            tf_keras.callbacks.TensorBoard(folder.logs, write_graph=False, update_freq=50),
-            tf_keras.callbacks.BackupAndRestore(folder.checkpoints, delete_checkpoint=False),
-        ],
-    )
+) -> tuple[dict[str, dict[str, float]], Any]:
+    chief = strategies.is_chief(strategy)
+    fixed_length = _on_tpu(strategy)
+    checkpoints = TrainingCheckpoints(folder.checkpoints, model, config.keep_checkpoints, chief)
+    step = checkpoints.restore()
+    if step:
+        print(f"Going on after step {step} of the run in {folder.path}")
+    with Safeguards(checkpoints, 60 * config.checkpoint_minutes) as safeguards:
+        predict = Predictor(
+            model, strategy, _EVALUATION_BATCH, fixed_length, safeguards.stop_if_asked
+        )
+        callbacks = [DevMetrics(lambda: task.evaluate(predict, ["dev"])["dev"]), progress]
+        if chief:
+            callbacks.append(
+                tf_keras.callbacks.TensorBoard(folder.logs, write_graph=False, update_freq=50)
+            )
+        fit(
+            model,
+            task.train,
+            strategy,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            seed=config.seed,
+            steps_done=step,
+            fixed_length=fixed_length,
+            callbacks=[*callbacks, safeguards],
+        )
+        metrics = task.evaluate(predict, task.splits)
+        return metrics, task.predict_test(predict) if config.predict_test else None
 
 
-def _pooling(config: RunConfig, files: encoders.EncoderFiles) -> str:
+def _on_tpu(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def _steps_per_execution(config: RunConfig) -> int:
+    on_tpu = _on_tpu(tf.distribute.get_strategy())
+    return config.steps_per_execution or (_TPU_STEPS_PER_EXECUTION if on_tpu else 1)
+
+
+def _pooling(config: RunConfig, files: EncoderFiles) -> str:
     return files.pooling if config.pooling == "auto" else config.pooling
 
 
-def _announce(config: RunConfig, data: TaskData, train: Examples, counts: ParameterCounts) -> None:
-    print(
-        f"Task {config.task}: {len(data.label_names)} classes, {len(train)} train and "
-        f"{len(data.dev)} dev examples\n"
-        f"Method {config.method}: {counts.trained:,} of {counts.total:,} parameters train "
-        f"({counts.trained_percent:.2f}%), peak learning rate {config.learning_rate:g}"
-    )
+def _settings(config: RunConfig) -> dict[str, Any]:
+    return {
+        "task": config.task,
+        "method": config.method,
+        "adapter_size": config.adapter.size if config.adapter else None,
+        "encoder": config.encoder,
+        "seed": config.seed,
+    }
 
 
-def _adapter_metadata(
-    config: RunConfig, files: encoders.EncoderFiles, data: TaskData
-) -> dict[str, Any]:
+def _metadata(config: RunConfig, files: EncoderFiles, task: TextTask) -> dict[str, Any]:
     return {
         "task": config.task,
         "method": config.method,
         "encoder": config.encoder,
         "pooling": _pooling(config, files),
         "max_seq_length": config.max_seq_length,
-        "labels": list(data.label_names),
+        **task.metadata(),
     }
 
 

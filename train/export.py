@@ -18,14 +18,14 @@ _TEXT_INPUTS = ("text", "text_pair")
 _TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
 
-def export_classifier(
+def export_text_model(
     folder: str | os.PathLike,
     model: tf_keras.Model,
     preprocess: BertPreprocessor,
     label_names: Sequence[str],
     text_columns: int = 1,
 ) -> None:
-    """Writes a classifier with its tokeniser and its labels.
+    """Writes a classifier or a regression with its tokeniser and its labels.
 
     The SavedModel's signatures, each at any batch size:
 
@@ -34,22 +34,27 @@ def export_classifier(
 
     Both return `label`, `<string>[batch]`, the likeliest label; `probabilities`,
     `<float32>[batch, classes]`; and `labels`, `<string>[batch, classes]`, the classes in
-    the probabilities' order, once per example because servers expect a batch axis.
+    the probabilities' order, once per example because servers expect a batch axis. Of a
+    regression both return `value`, `<float32>[batch]`.
 
     Read it with `tf.saved_model.load`, after `import tensorflow_text`, whose ops the
     first signature uses.
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
-      model: maps token inputs to logits `<float32>[batch, classes]`.
+      model: maps token inputs to logits `<float32>[batch, classes]`, or to values
+        `<float32>[batch, 1]`.
       preprocess: the preprocessor that the model was trained with.
-      label_names: names of the classes.
+      label_names: names of the classes; none for a regression.
       text_columns: 1, or 2 for a task of pairs.
     """
-    names = tf.constant(list(label_names))
+    names = tf.constant(list(label_names), tf.string)
 
-    def classify(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        probabilities = tf.nn.softmax(model(inputs, training=False))
+    def answer(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = model(inputs, training=False)
+        if not label_names:
+            return {"value": outputs[:, 0]}
+        probabilities = tf.nn.softmax(outputs)
         batch = tf.shape(probabilities)[0]
         return {
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
@@ -58,10 +63,10 @@ def export_classifier(
         }
 
     def from_text(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        return classify(preprocess(columns))
+        return answer(preprocess(columns))
 
     def from_tokens(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return classify(dict(zip(_TOKEN_INPUTS, tensors, strict=True)))
+        return answer(dict(zip(_TOKEN_INPUTS, tensors, strict=True)))
 
     archive = ExportArchive()
     archive.track(model)

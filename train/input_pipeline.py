@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# Sorting this many batches' examples by length leaves little padding in each batch.
-_POOL = 8
-# Lengths are rounded up to a multiple of this, which suits matrix units.
-_LENGTH_STEP = 16
+from train.padding import trim
 
 Inputs = dict[str, tf.Tensor]
 
@@ -43,29 +40,24 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
     return max(1, examples // batch_size)
 
 
-def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns the examples of each batch of an epoch.
+def epoch_order(examples: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the examples of each batch of an epoch, in random order.
 
-    Examples of like length are put together, within pools of a few batches of a random
-    order, so that less is computed on padding. What does not fill a batch is left out, other
-    examples each epoch; fewer examples than a batch takes are repeated to fill one.
+    What does not fill a batch is left out, other examples each epoch; fewer examples than a
+    batch takes are repeated to fill one.
 
     Args:
-      lengths: of the examples.
+      examples: their number.
       batch_size: examples per global batch.
-      seed, epoch: what the order follows from.
+      seed: the run's.
+      epoch: number of the epoch.
 
     Returns:
       `<int32>[steps, batch_size]`, indices of examples.
     """
-    random = np.random.default_rng([seed, epoch])
-    steps = steps_per_epoch(len(lengths), batch_size)
-    order = np.resize(random.permutation(len(lengths)), steps * batch_size).astype(np.int32)
-    pool = _POOL * batch_size
-    for start in range(0, len(order), pool):
-        part = order[start : start + pool]
-        order[start : start + pool] = part[np.argsort(lengths[part], kind="stable")]
-    return random.permutation(order.reshape(steps, batch_size))
+    order = np.random.default_rng([seed, epoch]).permutation(examples)
+    steps = steps_per_epoch(examples, batch_size)
+    return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
 def batches(
@@ -73,6 +65,7 @@ def batches(
     order: np.ndarray,
     strategy: tf.distribute.Strategy,
     fixed_length: bool = False,
+    by_length: bool = False,
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Reads batches under a strategy; each host encodes only its own replicas' examples.
 
@@ -83,27 +76,32 @@ def batches(
       strategy: where the batches go; each replica gets an equal run of a batch.
       fixed_length: pad to the full sequence length, as TPUs need, instead of to the
         longest example of each replica's batch.
+      by_length: sort each replica's examples by their length, so that parts of its batch
+        hold examples of like length.
 
     Returns:
       Pairs of inputs, each `<int32>[batch / replicas, seq]` per replica, and labels.
     """
     replicas = strategy.num_replicas_in_sync
 
+    def gather(indices: tf.Tensor) -> tuple[Inputs, Any]:
+        inputs, labels = source.gather(indices)
+        # Tokenising forgets the number of texts, which TPUs must know.
+        rows = indices.shape[0]
+        return {name: tf.ensure_shape(x, [rows, x.shape[1]]) for name, x in inputs.items()}, labels
+
     def on_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * local
         mine = order.reshape(len(order), replicas, -1)[:, first : first + local]
-        data = tf.data.Dataset.from_tensor_slices(mine.reshape(len(order) * local, -1))
-        data = data.map(source.gather, num_parallel_calls=tf.data.AUTOTUNE)
+        mine = mine.reshape(len(order) * local, -1)
+        if by_length:
+            ranks = np.argsort(source.lengths[mine], axis=1, kind="stable")
+            mine = np.take_along_axis(mine, ranks, axis=1)
+        data = tf.data.Dataset.from_tensor_slices(mine)
+        data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
         if not fixed_length:
-            data = data.map(_trim)
+            data = data.map(lambda inputs, labels: (trim(inputs), labels))
         return data.prefetch(tf.data.AUTOTUNE)
 
     return strategy.distribute_datasets_from_function(on_host)
-
-
-def _trim(inputs: Inputs, labels: Any) -> tuple[Inputs, Any]:
-    """Cuts off columns that are padding in the whole batch."""
-    longest = tf.reduce_max(tf.reduce_sum(inputs["input_mask"], axis=1))
-    longest = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
-    return {name: x[:, :longest] for name, x in inputs.items()}, labels

@@ -7,6 +7,7 @@ import tf_keras
 from keras_adapters.config import AdapterConfig
 from keras_adapters.freezing import set_trainable
 from keras_adapters.model_garden import add_adapters
+from train.train_step import AccumulatingModel
 
 
 def build_classifier(
@@ -18,7 +19,7 @@ def build_classifier(
     top_layers: int | None = None,
     pooling: str = "pooler",
     dropout: float = 0.1,
-) -> tf_keras.Model:
+) -> AccumulatingModel:
     """Builds a text classifier, or a regression, on a pretrained BERT encoder.
 
     The head is dropout and one dense layer on one vector per text.
@@ -57,7 +58,7 @@ def build_classifier(
         dtype="float32",
         name="logits",
     )(pooled)
-    model = tf_keras.Model(encoder.inputs, logits, name="classifier")
+    model = AccumulatingModel(encoder.inputs, logits, name="classifier")
     set_trainable(model, encoder, method, top_layers)
     if pooling != "pooler":
         # It takes no part in the model, so there is nothing that it could learn.

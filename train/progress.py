@@ -13,8 +13,8 @@ class ThroughputBar(tf_keras.callbacks.Callback):
     """Shows examples per second, loss and dev metrics of each epoch.
 
     Args:
-      examples: number of training examples in an epoch.
       batch_size: examples per step.
+      epochs: of the whole training.
 
     Attributes:
       examples_per_second: training speed over all epochs, without evaluation and without
@@ -23,10 +23,10 @@ class ThroughputBar(tf_keras.callbacks.Callback):
 
     _WARM_UP_STEPS = 3
 
-    def __init__(self, examples: int, batch_size: int) -> None:
+    def __init__(self, batch_size: int, epochs: int) -> None:
         super().__init__()
-        self._examples = examples
         self._batch_size = batch_size
+        self._epochs = epochs
         self._steps = 0
         self._timed_examples = 0
         self._timed_seconds = 0.0
@@ -41,16 +41,16 @@ class ThroughputBar(tf_keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the epoch's bar."""
         self._bar = tqdm.tqdm(
-            total=self._examples,
-            desc=f"epoch {epoch + 1}/{self.params['epochs']}",
+            total=self.params["steps"] * self._batch_size,
+            desc=f"epoch {epoch + 1}/{self._epochs}",
             unit=" examples",
             mininterval=1.0,
         )
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Counts a step's examples."""
-        count = min(self._batch_size, self._examples - self._bar.n)
+        """Counts the examples of a step, or of the steps that ran as one."""
+        count = (batch + 1) * self._batch_size - self._bar.n
         now = time.perf_counter()
         self._steps += 1
         if self._steps > self._WARM_UP_STEPS:
@@ -59,12 +59,11 @@ class ThroughputBar(tf_keras.callbacks.Callback):
         self._last = now
         self._bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
         self._bar.update(count)
-        # Keras evaluates before the epoch ends; the bar's clock must not count that.
-        if self._bar.n >= self._examples:
+        # Dev is evaluated before the epoch ends; the bar's clock must not count that.
+        if batch + 1 == self.params["steps"]:
             self._bar.close()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Prints the dev metrics."""
-        self._bar.close()
         shown = {name.removeprefix("val_"): v for name, v in logs.items() if "val_" in name}
         tqdm.tqdm.write("  dev: " + ", ".join(f"{name} {v:.4f}" for name, v in shown.items()))

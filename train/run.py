@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +20,12 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
 flags.DEFINE_enum("method", "adapters", list(LEARNING_RATES), "What trains: the transfer method.")
 flags.DEFINE_integer(
-    "adapter_size", None, "Bottleneck width of the adapters. Default: 64.", lower_bound=1
+    "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", encoders.DEFAULT, "A preset, or a Hugging Face BERT folder.")
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
+flags.DEFINE_float("head_dropout", 0.1, "Dropout before the head, in training.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")
 flags.DEFINE_string("train_file", None, "--task=csv: a .csv, .tsv or .jsonl file.")
 flags.DEFINE_string("dev_file", None, "--task=csv: as --train_file. Default: cut from it.")
@@ -33,13 +35,21 @@ flags.DEFINE_string("label_column", "label", "--task=csv: the column of the labe
 flags.DEFINE_string("output_dir", None, "Folder for results. Default: named by the run.")
 flags.DEFINE_integer("max_seq_length", 128, "Tokens per example, special tokens included.")
 flags.DEFINE_integer("batch_size", 32, "Examples per step, over all replicas together.")
-flags.DEFINE_float("learning_rate", None, "Peak learning rate. Default: by --method.")
-flags.DEFINE_integer("epochs", 3, "Passes over the training examples.")
+flags.DEFINE_float("learning_rate", None, "Peak learning rate. Default: by --task and --method.")
+flags.DEFINE_integer("epochs", None, "Passes over the training examples. Default: by --task.")
 flags.DEFINE_integer("seed", 0, "Seed of data order, initial values and dropout.")
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
 flags.DEFINE_enum("strategy", "auto", STRATEGIES, "Where to train.")
 flags.DEFINE_string("tpu", None, "Name or address of a TPU; `local` on a TPU VM.")
 flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than this.")
+flags.DEFINE_integer(
+    "gradient_accumulation_steps", None, "Parts that a batch is computed in. Default: by device."
+)
+flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
+flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
+flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
+flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
+flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
 flags.mark_flag_as_required("task")
 
@@ -51,7 +61,9 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
         config = _config_from_flags()
         data = TASKS[config.task].read(config)
-        folder = RunFolder(config)
+        if config.predict_test and not data.unlabelled:
+            raise ValueError(f"--predict_test: {config.task} has no test split without labels here")
+        folder = RunFolder(config, data.fingerprint())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     results = folder.results()
@@ -64,8 +76,16 @@ def main(argv: Sequence[str]) -> None:
         # TensorFlow logs its housekeeping as "info".
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        results = experiment.run(config, data, folder)
-    print(_summary(results, folder))
+        try:
+            results = experiment.run(config, data, folder)
+        except experiment.Preempted as error:
+            print(f"Stopped: {error}. The same command goes on from there.", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
+        except (ValueError, OSError, FloatingPointError) as error:
+            logging.debug("Where the error is from:", exc_info=True)
+            sys.exit(f"error: {error}")
+    if results:
+        print(_summary(results, folder))
 
 
 def _config_from_flags() -> RunConfig:
@@ -82,7 +102,7 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
     parameters = results["parameters"]
     lines = [f"\n{results['task']}, method {results['method']}, seed {results['seed']}"]
     for split, metrics in results["metrics"].items():
-        scores = ", ".join(f"{name} {100 * value:.2f}%" for name, value in metrics.items())
+        scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics.items())
         lines.append(f"  {split:<8} {scores} ({results['examples'][split]} examples)")
     lines.append(
         f"  trained  {parameters['trained']:,} of {parameters['total']:,} parameters "
@@ -98,6 +118,7 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
         "adapter": folder.adapter,
         "model": folder.saved_model,
         "logs": folder.logs,
+        "test": folder.predictions,
         "results": folder.path / "results.json",
     }
     lines += [f"  {name:<8} {path}" for name, path in outputs.items() if path.exists()]

@@ -11,8 +11,8 @@ from train.config import RunConfig
 
 _SETTINGS = "config.json"
 _RESULTS = "results.json"
-# Where a run is kept, not what it is: a moved folder is still the same run.
-_PLACE = ("output_dir",)
+# Where and how often a run is kept, not what it is: a moved folder is still the same run.
+_KEEPING = ("output_dir", "checkpoint_minutes", "keep_checkpoints", "tpu")
 
 
 class RunFolder:
@@ -20,6 +20,7 @@ class RunFolder:
 
     Args:
       config: the run; its `output_dir` is the folder, made if it is not there.
+      data: a fingerprint of the task's examples, of which the run is part.
 
     Raises:
       ValueError: the folder holds a run with other settings, which are listed, or a
@@ -27,16 +28,17 @@ class RunFolder:
       OSError: the folder cannot be written.
 
     Attributes:
-      adapter, saved_model, checkpoints, logs: paths of the run's outputs.
+      adapter, saved_model, checkpoints, logs, predictions: paths of the run's outputs.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, data: int) -> None:
         self.path = pathlib.Path(config.output_dir)
         self.adapter = self.path / "adapter"
         self.saved_model = self.path / "saved_model"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
-        settings = config.to_json_dict()
+        self.predictions = self.path / "predictions"
+        settings = {**config.to_json_dict(), "data": data}
         path = self.path / _SETTINGS
         if path.is_file():
             _check_same(path, settings)
@@ -67,7 +69,7 @@ def _check_same(path: pathlib.Path, settings: dict[str, Any]) -> None:
         )
     differing = [
         f"  {name}: {earlier.get(name)!r} there, {settings.get(name)!r} now"
-        for name in sorted({*earlier, *settings} - {*_PLACE})
+        for name in sorted({*earlier, *settings} - {*_KEEPING})
         if earlier.get(name) != settings.get(name)
     ]
     if differing:

@@ -12,7 +12,7 @@ import tf_keras
 from train.checkpoints import TrainingCheckpoints
 
 
-class Preempted(Exception):
+class Preempted(Exception):  # noqa: N818  It is no error.
     """SIGTERM came, and the state was saved."""
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from train.dropout import DropoutSeeds
+from train.padding import trim
 
 
 class AccumulatingModel(tf_keras.Model):
@@ -18,10 +19,12 @@ class AccumulatingModel(tf_keras.Model):
     Attributes:
       parts: number of equal parts; 1 is Keras's own step. It must divide each replica's
         batch.
+      trim_parts: leave out each part's padding; the inputs are an encoder's.
       dropout_seeds: told which part is being computed, if set.
     """
 
     parts: int = 1
+    trim_parts: bool = False
     dropout_seeds: DropoutSeeds | None = None
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -51,6 +54,8 @@ class AccumulatingModel(tf_keras.Model):
 
     def _gradients(self, part: tf.Tensor, data: Any) -> list[tf.Tensor]:
         inputs, labels = data
+        if self.trim_parts:
+            inputs = trim(inputs)
         if self.dropout_seeds:
             self.dropout_seeds.part = part
         with tf.GradientTape() as tape:

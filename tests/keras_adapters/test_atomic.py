@@ -1,6 +1,6 @@
 import pytest
 
-from keras_adapters.atomic import atomic_folder, write_text
+from keras_adapters.atomic import atomic_folder, write_bytes, write_text
 
 
 def names(folder):
@@ -43,3 +43,11 @@ def test_write_text_replaces_and_leaves_no_scratch(tmp_path):
         write_text(tmp_path / "deep" / "file.txt", text)
     assert (tmp_path / "deep" / "file.txt").read_text(encoding="utf-8") == "new é"
     assert names(tmp_path / "deep") == ["file.txt"]
+
+
+def test_write_bytes_that_fails_leaves_what_was_there(tmp_path):
+    write_bytes(tmp_path / "file", b"\r\n\x00")
+    with pytest.raises(TypeError):
+        write_bytes(tmp_path / "file", None)
+    assert (tmp_path / "file").read_bytes() == b"\r\n\x00"
+    assert names(tmp_path) == ["file"]

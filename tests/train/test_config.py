@@ -8,6 +8,7 @@ import pytest
 from keras_adapters.config import AdapterConfig
 from train import encoders
 from train.config import LEARNING_RATES, RunConfig
+from train.tasks import TASKS
 
 
 @pytest.fixture
@@ -172,3 +173,31 @@ def test_files_are_relative_to_data_dir(tmp_path):
     assert config.file_of("dev") is None
     with pytest.raises(FileNotFoundError, match="--data_dir"):
         RunConfig(task="reuters_r8", data_dir=str(tmp_path / "none"))
+
+
+def test_a_tasks_recipe_is_the_default_of_adapters(tmp_path):
+    config = RunConfig(task="rte", data_dir=str(tmp_path))
+    recipe = TASKS["rte"].recipe
+    assert (config.learning_rate, config.epochs) == (recipe.learning_rate, recipe.epochs)
+    assert config.adapter == AdapterConfig(size=recipe.adapter_size)
+    given = RunConfig(task="rte", learning_rate=1e-3, epochs=2, adapter=AdapterConfig(size=4))
+    assert (given.learning_rate, given.epochs, given.adapter.size) == (1e-3, 2, 4)
+    full = RunConfig(task="rte", method="full")
+    assert (full.learning_rate, full.epochs) == (LEARNING_RATES["full"], 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gradient_accumulation_steps": 3}, "multiple of --gradient_accumulation_steps"),
+        ({"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps must be at least 1"),
+        ({"checkpoint_minutes": -1.0}, "--checkpoint_minutes"),
+        ({"checkpoint_minutes": float("nan")}, "--checkpoint_minutes"),
+        ({"keep_checkpoints": 0}, "--keep_checkpoints"),
+        ({"steps_per_execution": 0}, "--steps_per_execution"),
+        ({"head_dropout": 1.0}, "--head_dropout"),
+    ],
+)
+def test_settings_of_training_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig(task="reuters_r8", **settings)

@@ -24,6 +24,8 @@ KEYS = {
     "seed",
     "parameters",
     "metrics",
+    "examples",
+    "adapter_bytes",
     "examples_per_second",
     "peak_memory_bytes",
     "seconds",
@@ -97,7 +99,7 @@ def test_summary_says_what_a_person_wants_to_know(finished):
     folder, output, _ = finished
     results = json.loads((folder / "results.json").read_text())
     for part in (
-        f"{100 * results['metrics']['test']['accuracy']:.2f}%",
+        f"{100 * results['metrics']['test']['accuracy']:.2f}",
         f"{results['parameters']['trained']:,}",
         "MB on disk",
         "examples/s",
@@ -136,12 +138,13 @@ def test_the_same_run_again_is_finished_and_another_is_refused(finished):
     assert "seed: 0 there, 1 now" in other.stderr
 
 
-def test_goes_on_after_the_last_finished_epoch(finished, small_files):
+def test_goes_on_after_the_last_step(finished):
     folder, _, flags = finished
     results = json.loads((folder / "results.json").read_text())
     (folder / "results.json").unlink()
     again = run(*flags, cwd=folder.parent)
     assert again.returncode == 0, again.stderr
+    assert "Going on after step 36" in again.stdout
     assert "epoch 1/3" not in again.stderr
     assert json.loads((folder / "results.json").read_text())["metrics"] == results["metrics"]
 
@@ -154,7 +157,8 @@ def test_goes_on_after_the_last_finished_epoch(finished, small_files):
         ("--method=feature_based",),
         ("--method=layer_norm", "--precision=bfloat16"),
         ("--adapter_size=2", "--strategy=mirrored"),
-        ("--adapter_size=3", "--pooling=pooler"),
+        ("--adapter_size=3", "--pooling=pooler", "--rematerialize"),
+        ("--adapter_size=4", "--gradient_accumulation_steps=1"),
     ],
     ids=lambda flags: flags[0] + flags[1][1:] if len(flags) > 1 else flags[0],
 )

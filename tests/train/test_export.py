@@ -9,7 +9,7 @@ import tf_keras
 
 from keras_adapters import AdapterConfig
 from keras_adapters.converters.hugging_face import load_hugging_face
-from train.export import export_classifier
+from train.export import export_text_model
 from train.model import build_classifier
 from train.text import BertPreprocessor
 
@@ -45,7 +45,7 @@ def expected_probabilities(model, preprocess, *columns):
 
 def test_another_process_without_this_project_gives_the_same_numbers(classifier, tmp_path):
     folder = tmp_path / "saved_model"
-    export_classifier(folder, *classifier, LABELS)
+    export_text_model(folder, *classifier, LABELS)
     root = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules["train"].__file__)))
     program = PROGRAM.format(root=root, folder=str(folder), texts=TEXTS)
     done = subprocess.run(
@@ -67,7 +67,7 @@ def test_another_process_without_this_project_gives_the_same_numbers(classifier,
 
 def test_signatures_at_any_batch_size(classifier, tmp_path):
     model, preprocess = classifier
-    export_classifier(tmp_path / "saved_model", model, preprocess, LABELS)
+    export_text_model(tmp_path / "saved_model", model, preprocess, LABELS)
     loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
     assert set(loaded.signatures) == {"serving_default", "tokens"}
     for count in (1, 2, 7):
@@ -86,7 +86,7 @@ def test_signatures_at_any_batch_size(classifier, tmp_path):
 
 def test_tokens_need_no_padding_to_the_training_length(classifier, tmp_path):
     model, preprocess = classifier
-    export_classifier(tmp_path / "saved_model", model, preprocess, LABELS)
+    export_text_model(tmp_path / "saved_model", model, preprocess, LABELS)
     loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
     inputs = preprocess([tf.constant(["short"])])
     cut = {name: tensor[:, :3] for name, tensor in inputs.items()}
@@ -95,7 +95,7 @@ def test_tokens_need_no_padding_to_the_training_length(classifier, tmp_path):
 
 
 def test_a_task_of_pairs(classifier, tmp_path):
-    export_classifier(tmp_path / "saved_model", *classifier, LABELS, text_columns=2)
+    export_text_model(tmp_path / "saved_model", *classifier, LABELS, text_columns=2)
     loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
     first, second = ["a question"], ["its answer"]
     outputs = loaded.signatures["serving_default"](
@@ -119,7 +119,7 @@ def classify(folder, texts):
 
 
 def test_classify_prints_a_line_per_text(classifier, tmp_path):
-    export_classifier(tmp_path / "saved_model", *classifier, LABELS)
+    export_text_model(tmp_path / "saved_model", *classifier, LABELS)
     done = classify(tmp_path / "saved_model", TEXTS)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
@@ -129,7 +129,7 @@ def test_classify_prints_a_line_per_text(classifier, tmp_path):
 
 
 def test_classify_takes_pairs_with_a_tab_between(classifier, tmp_path):
-    export_classifier(tmp_path / "saved_model", *classifier, LABELS, text_columns=2)
+    export_text_model(tmp_path / "saved_model", *classifier, LABELS, text_columns=2)
     done = classify(tmp_path / "saved_model", ["a question\tits answer"])
     assert done.returncode == 0, done.stderr
     expected = expected_probabilities(*classifier, ["a question"], ["its answer"])

@@ -6,6 +6,7 @@ import pytest
 
 from train.config import RunConfig
 from train.run_folder import RunFolder
+from train.tasks import TASKS
 
 TRAP = "TensorFlow was imported"
 TRAIN = "text,label\n" + "".join(f"text {index},{index % 2}\n" for index in range(40))
@@ -36,7 +37,7 @@ def command(tmp_path):
     ("flags", "message"),
     [
         ("", "--task"),
-        ("--task=mnist", "--task=mnist: value should be one of <20_newsgroups|"),
+        ("--task=mnist", "--task=mnist: value should be one of <cola|"),
         ("--task=reuters_r8 --adapter_size=0", "--adapter_size=0: 0 is not a positive integer"),
         ("--task=reuters_r8 --adapter_size=x", "--adapter_size=x"),
         ("--task=reuters_r8 --adapter_sise=8", "'adapter_sise'. Did you mean: adapter_size"),
@@ -72,7 +73,8 @@ def test_good_flags_and_data_come_before_tensorflow(command, tmp_path):
 
 
 def test_finished_run_shows_its_results_again(command, tmp_path):
-    folder = RunFolder(RunConfig(task="reuters_r8", output_dir=str(tmp_path / "out")))
+    config = RunConfig(task="reuters_r8", output_dir=str(tmp_path / "out"))
+    folder = RunFolder(config, TASKS["reuters_r8"].read(config).fingerprint())
     folder.write_results(
         {
             "task": "reuters_r8",
@@ -90,7 +92,7 @@ def test_finished_run_shows_its_results_again(command, tmp_path):
     done = command("--task=reuters_r8", f"--output_dir={tmp_path / 'out'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "has finished before" in done.stdout
-    assert "accuracy 97.50%, macro_f1 50.00% (200 examples)" in done.stdout
+    assert "accuracy 97.50, macro_f1 50.00 (200 examples)" in done.stdout
     assert "50,000 of 2,000,000 parameters (2.50%), 1.2 MB on disk" in done.stdout
     done = command("--task=reuters_r8", "--seed=1", f"--output_dir={tmp_path / 'out'}")
     assert done.returncode == 1

@@ -1,11 +1,24 @@
 import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from train.config import RunConfig
-from train.tasks import TASKS, packaged
-from train.tasks.data import Examples, Row, cut_dev, label_names, to_examples
+from train.metrics import METRICS
+from train.tasks import TASKS, packaged, recipes
+from train.tasks.data import (
+    Examples,
+    Row,
+    cut_dev,
+    cut_dev_and_test,
+    label_names,
+    to_examples,
+    to_unlabelled,
+    to_values,
+)
 
 # Task: (classes, rows of the training file, rows of the test file), counted in the files.
 PACKAGED = {
@@ -19,8 +32,59 @@ def some_rows(count):
     return [Row((f"text {index}",), "ab"[index % 2], index + 2) for index in range(count)]
 
 
-def test_every_task_without_files_is_counted():
-    assert set(PACKAGED) == {name for name, task in TASKS.items() if not task.needs_files}
+def test_every_task_that_is_packaged_is_counted():
+    verified = {name for name, task in TASKS.items() if task.verified}
+    assert set(PACKAGED) == verified - {"csv"}
+
+
+def test_the_papers_tasks_are_there():
+    with_recipes = [name for name, task in TASKS.items() if task.recipe]
+    assert len(with_recipes) == 9 + 16
+    assert set(TASKS) - set(with_recipes) == {*PACKAGED, "csv"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_tasks_metrics_are_those_of_its_kind(name):
+    task = TASKS[name]
+    of_values = {"pearson", "spearman"}
+    assert set(task.metrics) <= (
+        of_values if task.kind == "regression" else set(METRICS) - of_values
+    )
+    assert (task.kind == "regression") == (task.limits is not None)
+    assert task.text_columns in ((1, 2) if not task.needs_files else (None,))
+
+
+def test_main_metrics_are_those_of_the_papers_table():
+    others = {"cola": "matthews", "mrpc": "f1", "qqp": "f1", "stsb": "spearman"}
+    found = {name: task.metrics[0] for name, task in TASKS.items()}
+    assert found == {name: others.get(name, "accuracy") for name in TASKS}
+
+
+def test_recipes_are_of_the_papers_grids_or_the_authors_command():
+    for name, task in TASKS.items():
+        recipe = task.recipe
+        if recipe is recipes.ADDITIONAL:
+            assert recipe.learning_rate in (1e-5, 3e-5, 1e-4, 3e-3)
+            assert recipe.epochs in (20, 50, 100)
+            assert recipe.adapter_size in (2, 4, 8, 16, 32, 64)
+        elif recipe and name != "mrpc":
+            assert recipe.learning_rate in (3e-5, 3e-4, 3e-3)
+            assert recipe.epochs in (3, 20)
+            assert recipe.adapter_size in (8, 64, 256)
+    mrpc = TASKS["mrpc"].recipe
+    assert (mrpc.learning_rate, mrpc.epochs, mrpc.adapter_size) == (3e-4, 5, 64)
+    assert (TASKS["mnli"].recipe.adapter_size, TASKS["rte"].recipe.adapter_size) == (256, 8)
+
+
+def test_tasks_and_submissions_need_no_tensorflow():
+    code = "import sys, train.tasks, train.submission, train.config; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    modules = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "numpy" in modules
+    assert not modules & {"tensorflow", "tensorflow_datasets", "tf_keras", "keras"}
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -85,6 +149,15 @@ def test_cut_keeps_repeated_texts_on_one_side():
         assert not sides[0] & sides[1]
 
 
+def test_cut_in_three_is_about_80_10_10_whatever_the_order():
+    rows = some_rows(1000)
+    parts = cut_dev_and_test(rows)
+    assert sorted((row for part in parts for row in part), key=lambda row: row.line) == rows
+    for part, share in zip(parts, (0.8, 0.1, 0.1), strict=True):
+        assert len(part) / 1000 == pytest.approx(share, abs=0.03)
+    assert tuple(part[::-1] for part in cut_dev_and_test(rows[::-1])) == parts
+
+
 def test_cut_looks_at_both_texts_of_a_pair():
     _, dev = cut_dev([Row(("same", f"other {index}"), "a", index) for index in range(200)])
     assert 0 < len(dev) < 200
@@ -100,6 +173,23 @@ def test_examples_hold_columns_and_label_indices():
     examples = to_examples(rows, ("x", "y"), "file")
     assert examples.columns == (["a", "c"], ["b", "d"])
     assert examples.labels.tolist() == [1, 0]
+
+
+def test_ids_are_kept_where_every_row_has_one():
+    rows = [Row(("a",), "1.5", 1, "7"), Row(("b",), "-2", 2, "x")]
+    assert to_unlabelled(rows, "file").ids == ("7", "x")
+    assert to_unlabelled(rows, "file").labels is None
+    assert len(to_unlabelled(rows, "file")) == 2
+    assert to_examples([*rows, Row(("c",), "-2", 3)], ("-2", "1.5"), "file").ids is None
+
+
+def test_values_are_numbers():
+    rows = [Row(("a",), "1.5", 1), Row(("b",), " 2 ", 2)]
+    values = to_values(rows, (0.0, 5.0), "file").labels
+    assert values.dtype == np.float32
+    assert values.tolist() == [1.5, 2.0]
+    with pytest.raises(ValueError, match=r"file, line 9: .* from 0 to 5. Received: 'inf'"):
+        to_values([Row(("a",), "inf", 9)], (0.0, 5.0), "file")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +209,13 @@ def test_sample_is_drawn_by_its_seed():
     assert drawn.columns[0] == drawn.columns[1] == [str(label) for label in drawn.labels]
     assert examples.sample(20, seed=1).columns == drawn.columns
     assert examples.sample(20, seed=2).columns != drawn.columns
+
+
+def test_sample_keeps_ids_and_needs_no_labels():
+    texts = [str(index) for index in range(50)]
+    drawn = Examples((texts,), None, tuple(texts)).sample(20, seed=1)
+    assert drawn.labels is None
+    assert drawn.ids == tuple(drawn.columns[0])
 
 
 @pytest.mark.parametrize("count", [3, 4, 1000])

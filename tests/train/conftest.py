@@ -1,0 +1,102 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+WORDS = [f"w{index}" for index in range(60)]
+
+
+@pytest.fixture(scope="session")
+def run_command():
+    """Runs a Python command line where `train` can be imported, from another folder."""
+
+    def command(*arguments, cwd, wait=True, environment=None, **options):
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
+            **options,
+        )
+        if not wait:
+            return process
+        process.out, process.err = process.communicate()
+        return process
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def make_tiny_folder():
+    """Writes a Hugging Face folder of a BERT so small that a process trains it in a moment."""
+
+    def make(folder, dropout=0.1):
+        vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+        width, inner = 16, 32
+        config = {
+            "model_type": "bert",
+            "vocab_size": len(vocab),
+            "hidden_size": width,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": inner,
+            "max_position_embeddings": 32,
+            "type_vocab_size": 2,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
+        }
+        shapes = {
+            "embeddings.word_embeddings.weight": (len(vocab), width),
+            "embeddings.position_embeddings.weight": (32, width),
+            "embeddings.token_type_embeddings.weight": (2, width),
+            "pooler.dense": (width, width),
+        }
+        norms = ["embeddings.LayerNorm"]
+        for layer in ("encoder.layer.0", "encoder.layer.1"):
+            for name in ("self.query", "self.key", "self.value", "output.dense"):
+                shapes[f"{layer}.attention.{name}"] = (width, width)
+            shapes[f"{layer}.intermediate.dense"] = (inner, width)
+            shapes[f"{layer}.output.dense"] = (width, inner)
+            norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+        random = np.random.default_rng(0)
+        tensors = {}
+        for name, shape in shapes.items():
+            values = random.normal(0, 0.3, shape).astype(np.float32)
+            if name.endswith(".weight"):
+                tensors[name] = values
+            else:
+                tensors |= {f"{name}.weight": values, f"{name}.bias": values[:, 0].copy()}
+        for name in norms:
+            tensors[f"{name}.weight"] = np.ones(width, np.float32)
+            tensors[f"{name}.bias"] = np.zeros(width, np.float32)
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "vocab.txt").write_text("\n".join(vocab))
+        safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_tiny_data():
+    """Writes a csv file of random words; the label says which of two words is in the text."""
+
+    def write(path, count, seed=0):
+        random = np.random.default_rng(seed)
+        lines = ["text,label"]
+        for _ in range(count):
+            label = int(random.integers(2))
+            words = [WORDS[label], *random.choice(WORDS[2:], random.integers(1, 12))]
+            lines.append(f"{' '.join(random.permutation(words))},{label}")
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write

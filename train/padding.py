@@ -1,0 +1,15 @@
+"""Leaves out columns of a batch that are padding in all of its rows."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# Lengths are rounded up to a multiple of this, which suits matrix units.
+_LENGTH_STEP = 16
+
+
+def trim(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns inputs `<int32>[batch, seq]` cut to the longest row, by `input_mask`."""
+    longest = tf.reduce_max(tf.reduce_sum(inputs["input_mask"], axis=1))
+    longest = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    return {name: x[:, :longest] for name, x in inputs.items()}
