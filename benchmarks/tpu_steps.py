@@ -149,5 +149,7 @@ def _use_device_generator(philox: ir.Operation) -> None:
 
 
 if __name__ == "__main__":
+    tf_keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
     app.run(main)
