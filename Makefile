@@ -2,6 +2,7 @@
 # make test   set up, lint, build the wheel, test what it installs
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
+# make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
 
@@ -13,7 +14,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test official-tests bazel lint format clean
+.PHONY: demo test official-tests tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -40,6 +41,9 @@ format: $(DEPENDENCIES)
 
 bazel: $(DEPENDENCIES)
 	PATH="$(BIN):$$PATH" bazel test //...
+
+tpu-compile: $(DEPENDENCIES)
+	$(BIN)/python -m benchmarks.tpu_compile $(TPU_FLAGS)
 
 # The wheel, so that what is tested and run is what is shipped.
 $(VENV)/.package: $(DEPENDENCIES) $(SOURCES)

@@ -1,0 +1,207 @@
+"""Compiles the steps of training with the real TPU compiler, without a TPU.
+
+    python -m benchmarks.tpu_compile --encoders=bert_base --topologies=v5e,v4
+
+TensorFlow traces each step once, and libtpu, the compiler in the PyPI package of that name,
+compiles it ahead of time for one chip of each kind. The table says what compiles, what it
+takes of the chip's memory (HBM) and how much work the compiler counts; nothing is run. What
+stands in the file of `--json` is not compiled again, unless the step or a version changed.
+It needs the extra `tpu-compile`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks.tpu_grid import ENCODERS, STEPS, TOPOLOGIES
+from keras_adapters.atomic import write_text
+from train.config import LEARNING_RATES
+
+FLAGS = flags.FLAGS
+_CHOICES = {
+    "encoders": tuple(ENCODERS),
+    "methods": tuple(LEARNING_RATES),
+    "steps": STEPS,
+    "topologies": tuple(TOPOLOGIES),
+}
+
+flags.DEFINE_list("encoders", ["bert_base"], f"Of {', '.join(ENCODERS)}.")
+flags.DEFINE_list("lengths", ["128"], "Tokens in a sequence.")
+flags.DEFINE_list("methods", list(LEARNING_RATES), "Transfer methods.")
+flags.DEFINE_list("steps", list(STEPS), "Steps.")
+flags.DEFINE_list("topologies", ["v5e", "v4"], f"Of {', '.join(TOPOLOGIES)}.")
+flags.DEFINE_integer("batch_size", 32, "Sequences per chip.", lower_bound=1)
+flags.DEFINE_integer("adapter_size", 64, "The adapters' width.", lower_bound=1)
+flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.", lower_bound=1)
+flags.DEFINE_string("json", "runs/tpu_compile.json", "File of the raw numbers.")
+
+_PACKAGES = ("jax", "jaxlib", "libtpu", "tensorflow", "tf-keras", "tf-models-official")
+# Without them JAX and libtpu look for a TPU, for the cloud that it would be in, and for other
+# processes that would use it.
+_ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_LOG_DIR": "disabled",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compiles what has not been compiled, then prints the table."""
+    del argv
+    _check_flags()
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    results = _Results(pathlib.Path(FLAGS.json), versions)
+    rows = []
+    for encoder, length, method in itertools.product(FLAGS.encoders, FLAGS.lengths, FLAGS.methods):
+        rows += _compile_model(encoder, int(length), method, results)
+    print(f"Batch {FLAGS.batch_size}, adapters of {FLAGS.adapter_size}, top {FLAGS.top_layers};")
+    print(", ".join(f"{name} {version}" for name, version in versions.items()), end="\n\n")
+    _print_table(rows)
+
+
+def _check_flags() -> None:
+    for name, choices in _CHOICES.items():
+        unknown = [value for value in FLAGS[name].value if value not in choices]
+        if unknown:
+            raise app.UsageError(f"--{name} takes {', '.join(choices)}, not {', '.join(unknown)}")
+    if not all(length.isdecimal() and int(length) for length in FLAGS.lengths):
+        raise app.UsageError(f"--lengths takes numbers of tokens, not {','.join(FLAGS.lengths)}")
+
+
+class _Results:
+    """The rows of the JSON file.
+
+    Args:
+      path: the file; it need not be there.
+      versions: of the packages. What others compiled is not taken up.
+    """
+
+    def __init__(self, path: pathlib.Path, versions: dict[str, str]) -> None:
+        self._path = path
+        self._versions = versions
+        self._rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+    def find(self, program: str, topology: str) -> dict[str, Any] | None:
+        """Returns what the compiler said of the same program before, unless it failed."""
+        for row in self._rows:
+            same = (row["program"], row["case"]["topology"]) == (program, topology)
+            if same and row["versions"] == self._versions and "error" not in row["result"]:
+                return row["result"]
+        return None
+
+    def add(self, case: dict[str, Any], program: str | None, result: dict[str, Any]) -> None:
+        """Writes a row, in the place of an older one of the same case."""
+        row = {"case": case, "program": program, "versions": self._versions, "result": result}
+        self._rows = [*(old for old in self._rows if old["case"] != case), row]
+        write_text(self._path, json.dumps(self._rows, indent=1))
+
+
+def _compile_model(
+    encoder: str, length: int, method: str, results: _Results
+) -> list[dict[str, Any]]:
+    """Traces the steps of one model, compiles each and returns the table's rows."""
+    numbers = {name: FLAGS[name].value for name in ("batch_size", "adapter_size", "top_layers")}
+    model = {"encoder": encoder, "length": length, "method": method, **numbers}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        tracing = {**model, "steps": ",".join(FLAGS.steps), "output_dir": folder}
+        _, error = _run("tpu_steps", *(f"--{name}={value}" for name, value in tracing.items()))
+        for step, topology in itertools.product(FLAGS.steps, FLAGS.topologies):
+            case = {"topology": topology, "step": step, **model}
+            program, result = None, {"error": error}
+            if not error:
+                path = pathlib.Path(folder, f"{step}.mlir")
+                program = hashlib.sha256(path.read_bytes()).hexdigest()
+                result = results.find(program, topology) or _compile(path, topology)
+            results.add(case, program, result)
+            rows.append({**case, **result})
+            print(_name(case), result.get("error", "compiles"), file=sys.stderr, flush=True)
+    return rows
+
+
+def _compile(program: pathlib.Path, topology: str) -> dict[str, Any]:
+    output, error = _run("tpu_compiler", str(program), topology)
+    return {"error": error} if error else json.loads(output)
+
+
+def _run(module: str, *arguments: str) -> tuple[str, str | None]:
+    """Runs a module of this folder; returns its output and, in one line, why it failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+        env={**os.environ, **_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout, _reason(done.stderr, done.returncode) if done.returncode else None
+
+
+def _reason(stderr: str, status: int) -> str:
+    """Finds the line that says why: a check that failed, or a traceback's exception."""
+    for pattern in (r"Check failed: .*", r"^[\w.]*(?:Error|Exception)\b.*"):
+        found = re.findall(pattern, stderr, re.MULTILINE)
+        if found:
+            return found[-1]
+    return " ".join([f"exit status {status}", *stderr.splitlines()[-1:]])
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['topology']} {row['encoder']} {row['length']} {row['step']} {row['method']}:"
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    """Prints the rows with their share of what full fine-tuning takes, then the errors."""
+    rows = sorted(rows, key=_group)
+    full = {_group(row): row for row in rows if row["method"] == "full" and "error" not in row}
+    print(
+        "| TPU | encoder | length | step | method | compiles | arguments, MB | temporaries, MB "
+        "| GFLOP | accessed, GB | HBM / full | FLOP / full | accessed / full |"
+    )
+    print("|---" * 13 + "|")
+    for row in rows:
+        print(_line(row, full.get(_group(row))))
+    for row in rows:
+        if "error" in row:
+            print(f"\n{_name(row)} {row['error']}")
+
+
+def _group(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("topology", "encoder", "length", "step"))
+
+
+def _line(row: dict[str, Any], full: dict[str, Any] | None) -> str:
+    cells = [*map(str, _group(row)), row["method"]]
+    if "error" in row:
+        return "| " + " | ".join([*cells, "no", *[""] * 7]) + " |"
+    cells += [
+        "yes",
+        f"{row['argument_bytes'] / 1e6:.0f}",
+        f"{row['temp_bytes'] / 1e6:.0f}",
+        f"{row['flops'] / 1e9:.0f}",
+        f"{row['bytes_accessed'] / 1e9:.1f}",
+    ]
+    for names in (("argument_bytes", "temp_bytes"), ("flops",), ("bytes_accessed",)):
+        shares = [sum(which[name] for name in names) for which in (row, full) if which]
+        cells.append(f"{shares[0] / shares[1]:.2f}" if full else "")
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    app.run(main)

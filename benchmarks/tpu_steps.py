@@ -1,0 +1,155 @@
+"""Writes the steps of one model as StableHLO, as TensorFlow hands them to a TPU's compiler.
+
+    python -m benchmarks.tpu_steps --encoder=bert_base --method=adapters --output_dir=/tmp/steps
+
+A process of its own for `benchmarks.tpu_compile`, so that the model's memory is free again
+before the compiler needs it.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import jaxlib._jax
+import tensorflow as tf
+import tf_keras
+from absl import app, flags
+from jax.interpreters import mlir
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo
+from official.nlp.modeling import networks
+
+from benchmarks.tpu_grid import ENCODERS, STEPS
+from keras_adapters.config import AdapterConfig
+from keras_adapters.freezing import METHODS
+from train.dropout import DropoutSeeds
+from train.model import build_classifier
+from train.optimization import make_optimizer
+
+FLAGS = flags.FLAGS
+_CLASSES = 3
+
+flags.DEFINE_enum("encoder", "bert_base", list(ENCODERS), "Shape of the encoder.")
+flags.DEFINE_enum("method", "adapters", METHODS, "Transfer method.")
+flags.DEFINE_list("steps", list(STEPS), "Of train, eval and predict.")
+flags.DEFINE_integer("length", 128, "Tokens in a sequence.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 32, "Sequences in a batch.", lower_bound=1)
+flags.DEFINE_integer("adapter_size", 64, "The bottleneck's width.", lower_bound=1)
+flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.")
+flags.DEFINE_string("output_dir", None, "Gets <step>.mlir for each step.", required=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Builds the model and writes each step."""
+    del argv
+    model = build_model(
+        networks.BertEncoderV2(**ENCODERS[FLAGS.encoder], inner_activation="gelu", output_range=1),
+        FLAGS.method,
+        FLAGS.adapter_size,
+        FLAGS.top_layers,
+    )
+    for step in FLAGS.steps:
+        hlo = trace(model, step, FLAGS.batch_size, FLAGS.length)
+        pathlib.Path(FLAGS.output_dir, f"{step}.mlir").write_text(for_tpu(hlo), encoding="utf-8")
+
+
+def build_model(
+    encoder: tf_keras.layers.Layer, method: str, adapter_size: int, top_layers: int
+) -> tf_keras.Model:
+    """Builds and compiles a classifier as `train.experiment` does, on random weights.
+
+    Returns:
+      The model, with the optimiser's slots.
+    """
+    model = build_classifier(
+        encoder,
+        _CLASSES,
+        method=method,
+        adapter=AdapterConfig(adapter_size) if method == "adapters" else None,
+        top_layers=top_layers if method == "top_layers" else None,
+    )
+    model.compile(
+        make_optimizer(1e-3, steps=10_000),
+        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.dropout_seeds = DropoutSeeds(model, 0, model.optimizer.iterations)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def trace(model: tf_keras.Model, step: str, batch_size: int, length: int) -> bytes:
+    """Returns a step as serialised HLO with its state as donated arguments.
+
+    Args:
+      model: compiled.
+      step: `train`, `eval` or `predict`: the method that Keras's loop calls.
+      batch_size: examples.
+      length: tokens of each.
+    """
+    inputs = {name: tf.zeros((batch_size, length), tf.int32) for name in model.input}
+    labels = tf.zeros((batch_size,), tf.int32)
+    function, data = {
+        "train": (model.train_step, (inputs, labels)),
+        "eval": (model.test_step, (inputs, labels)),
+        "predict": (model.predict_step, (inputs,)),
+    }[step]
+    compiled = tf.function(function, jit_compile=True)
+    return compiled.experimental_get_compiler_ir(data)(stage="hlo_serialized")
+
+
+def for_tpu(hlo: bytes) -> str:
+    """Converts HLO that TensorFlow made for a CPU to StableHLO as it makes it for a TPU.
+
+    The two differ in stateless random numbers: TensorFlow takes Philox on CPUs and GPUs and
+    the device's own generator, whose state is two numbers instead of three, elsewhere
+    (tensorflow/compiler/tf2xla/kernels/rng_converter_utils.cc). What stays of the CPU's way
+    is how a generator's key comes from a seed, a few scalar operations for each.
+
+    Returns:
+      The module, with a name and without source locations that differ from run to run.
+    """
+    with mlir.make_ir_context():
+        module = ir.Module.parse(jaxlib._jax.mlir.hlo_to_stablehlo(hlo))
+        module.operation.attributes["sym_name"] = ir.StringAttr.get("step")
+        operations = _operations(module)
+        for copy in operations["mhlo.copy"]:
+            copy.result.replace_all_uses_with(copy.operands[0])
+            copy.erase()
+        for generator in operations["stablehlo.rng_bit_generator"]:
+            _use_device_generator(generator)
+        if not module.operation.verify():
+            raise ValueError("the rewritten StableHLO is not valid")
+        return module.operation.get_asm(enable_debug_info=False)
+
+
+def _operations(module: ir.Module) -> dict[str, list[ir.Operation]]:
+    """Returns the operations that a TPU's compiler does not get as they are, by name."""
+    found = {"mhlo.copy": [], "stablehlo.rng_bit_generator": []}
+
+    def visit(operation: ir.Operation) -> ir.WalkResult:
+        if operation.name in found:
+            found[operation.name].append(operation.operation)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    return found
+
+
+def _use_device_generator(philox: ir.Operation) -> None:
+    with ir.InsertionPoint(philox), philox.location:
+        state = stablehlo.slice(philox.operands[0], [0], [2], [1])
+        algorithm = ir.Attribute.parse("#stablehlo<rng_algorithm DEFAULT>")
+        bits = philox.results[1]
+        default = stablehlo.RngBitGeneratorOp(state.type, bits.type, algorithm, state)
+    bits.replace_all_uses_with(default.results[1])
+    # A stateless op drops the state that it would go on with.
+    philox.results[0].replace_all_uses_with(philox.operands[0])
+    philox.erase()
+
+
+if __name__ == "__main__":
+    tf_keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    app.run(main)
