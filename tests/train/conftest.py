@@ -36,7 +36,7 @@ def run_command():
 def make_tiny_folder():
     """Writes a Hugging Face folder of a BERT so small that a process trains it in a moment."""
 
-    def make(folder, dropout=0.1):
+    def make(folder, dropout=0.1, positions=32):
         vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
         width, inner = 16, 32
         config = {
@@ -46,7 +46,7 @@ def make_tiny_folder():
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "intermediate_size": inner,
-            "max_position_embeddings": 32,
+            "max_position_embeddings": positions,
             "type_vocab_size": 2,
             "hidden_act": "gelu",
             "hidden_dropout_prob": dropout,
@@ -54,7 +54,7 @@ def make_tiny_folder():
         }
         shapes = {
             "embeddings.word_embeddings.weight": (len(vocab), width),
-            "embeddings.position_embeddings.weight": (32, width),
+            "embeddings.position_embeddings.weight": (positions, width),
             "embeddings.token_type_embeddings.weight": (2, width),
             "pooler.dense": (width, width),
         }
