@@ -2,6 +2,7 @@
 # make test   set up, lint, build the wheel, test what it installs
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
+# make siege  kill training fifty times at random moments; `make test` does so twenty times
 # make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
@@ -14,7 +15,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test official-tests tpu-compile bazel lint format clean
+.PHONY: demo test official-tests siege tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -30,6 +31,10 @@ test: lint $(VENV)/.package
 
 official-tests: $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/python $(CURDIR)/tests/official_tests/run.py
+
+siege: $(VENV)/.package
+	cd "$$(mktemp -d)" && KILLS=50 $(BIN)/pytest -c $(CURDIR)/pyproject.toml \
+	  $(CURDIR)/tests/train/test_interruptions.py
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Whole runs that are killed, terminated or starved, and what is left of them."""
 
 import concurrent.futures
+import json
 import os
 import random
 import resource
@@ -63,6 +64,10 @@ def weights(job, output):
     return (job.folder / output / "adapter" / "adapter.safetensors").read_bytes()
 
 
+def metrics(job, output):
+    return json.loads((job.folder / output / "results.json").read_text())["metrics"]
+
+
 def last_step(job, output):
     paths = (job.folder / output / "checkpoints").glob("step-*.index")
     return max((int(path.stem.removeprefix("step-")) for path in paths), default=0)
@@ -118,6 +123,7 @@ def test_sigterm_saves_and_the_run_goes_on(job, uninterrupted):
     done = job("terminated")
     assert f"Going on after step {step} " in done.out
     assert weights(job, "terminated") == uninterrupted[0]
+    assert metrics(job, "terminated") == metrics(job, "uninterrupted")
 
 
 def test_a_full_disk_is_one_error_and_what_was_good_stays(job, uninterrupted):
