@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import importlib.metadata
-import resource
-import sys
 import time
 from typing import Any
 
@@ -26,6 +24,7 @@ from train.optimization import make_optimizer
 from train.predictor import Predictor
 from train.progress import ThroughputBar
 from train.rematerialization import rematerialize
+from train.results import peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.safeguards import Preempted, Safeguards
 from train.spans.task import SpanExtraction
@@ -37,7 +36,6 @@ from train.text_task import TextTask
 
 __all__ = ["Preempted", "run"]
 
-_VERSIONS = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official", "tensorflow-text")
 _EVALUATION_BATCH = 64
 _TPU_STEPS_PER_EXECUTION = 32
 # Parts of a sorted batch are padded to their own lengths, which costs a CPU nothing else.
@@ -68,14 +66,10 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
     _check_batch(config, strategy)
     _set_up(config)
     files = encoders.find(config.encoder)
-    preprocess = BertPreprocessor(files.vocab_file, files.lower_case, config.max_seq_length)
     if config.max_train_examples:
         train = data.train.sample(config.max_train_examples, config.seed)
         data = dataclasses.replace(data, train=train)
-    row = TASKS[config.task]
-    task = (
-        SpanExtraction(data, preprocess) if row.kind == "span" else TextTask(row, data, preprocess)
-    )
+    task = _make_task(config, files, data)
     with strategy.scope():
         model, encoder = _compiled_model(config, files, task)
     counts = count_parameters(model, encoder)
@@ -94,15 +88,15 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
     if config.export:
         task.export(folder.saved_model, model)
     results = {
-        **_settings(config),
+        **settings(config),
         "parameters": {**dataclasses.asdict(counts), "trained_percent": counts.trained_percent},
         "metrics": metrics,
         "examples": task.sizes(),
         "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
         "examples_per_second": progress.examples_per_second,
-        "peak_memory_bytes": _peak_memory(),
+        **peak_memory(),
         "seconds": time.monotonic() - start,
-        "versions": {name: _version(name) for name in _VERSIONS},
+        "versions": versions(),
     }
     folder.write_results(results)
     return results
@@ -113,6 +107,16 @@ def _set_up(config: RunConfig) -> None:
     tf.config.experimental.enable_op_determinism()
     policy = "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
     tf_keras.mixed_precision.set_global_policy(policy)
+
+
+def _make_task(
+    config: RunConfig, files: EncoderFiles, data: TaskData | SquadData
+) -> TextTask | SpanExtraction:
+    preprocess = BertPreprocessor(files.vocab_file, files.lower_case, config.max_seq_length)
+    row = TASKS[config.task]
+    if row.kind == "span":
+        return SpanExtraction(data, preprocess)
+    return TextTask(row, data, preprocess)
 
 
 def _check_batch(config: RunConfig, strategy: tf.distribute.Strategy) -> None:
@@ -175,7 +179,8 @@ def _fit_and_evaluate(
     step = checkpoints.restore()
     if step:
         print(f"Going on after step {step} of the run in {folder.path}")
-    with Safeguards(checkpoints, 60 * config.checkpoint_minutes) as safeguards:
+    interval = 60 * config.checkpoint_minutes
+    with Safeguards(checkpoints, interval) as safeguards, contextlib.closing(progress):
         predict = Predictor(
             model, strategy, _EVALUATION_BATCH, fixed_length, safeguards.stop_if_asked
         )
@@ -212,16 +217,6 @@ def _pooling(config: RunConfig, files: EncoderFiles) -> str:
     return files.pooling if config.pooling == "auto" else config.pooling
 
 
-def _settings(config: RunConfig) -> dict[str, Any]:
-    return {
-        "task": config.task,
-        "method": config.method,
-        "adapter_size": config.adapter.size if config.adapter else None,
-        "encoder": config.encoder,
-        "seed": config.seed,
-    }
-
-
 def _metadata(
     config: RunConfig, files: EncoderFiles, task: TextTask | SpanExtraction
 ) -> dict[str, Any]:
@@ -233,16 +228,3 @@ def _metadata(
         "max_seq_length": config.max_seq_length,
         **task.metadata(),
     }
-
-
-def _peak_memory() -> int:
-    """Returns the process's peak resident memory so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

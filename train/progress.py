@@ -27,9 +27,15 @@ class ThroughputBar(tf_keras.callbacks.Callback):
         super().__init__()
         self._batch_size = batch_size
         self._epochs = epochs
+        self._bar: tqdm.tqdm | None = None
         self._steps = 0
         self._timed_examples = 0
         self._timed_seconds = 0.0
+
+    def close(self) -> None:
+        """Ends the bar's line, so that what is printed next has a line of its own."""
+        if self._bar is not None:
+            self._bar.close()
 
     @property
     def examples_per_second(self) -> float | None:

@@ -1,0 +1,54 @@
+"""What `results.json` says of a run beside its metrics."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import resource
+import sys
+from typing import Any
+
+import tensorflow as tf
+
+from train.config import RunConfig
+
+_PACKAGES = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official", "tensorflow-text")
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """Returns the settings by which results are told apart; `config.json` has all of them."""
+    return {
+        "task": config.task,
+        "method": config.method,
+        "adapter_size": config.adapter.size if config.adapter else None,
+        "encoder": config.encoder,
+        "seed": config.seed,
+    }
+
+
+def peak_memory() -> dict[str, Any]:
+    """Returns the most memory that was in use so far, in bytes.
+
+    `peak_memory_bytes` is the process's resident memory; with GPUs,
+    `peak_device_memory_bytes` is what TensorFlow used of each.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = {"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if gpus:
+        memory["peak_device_memory_bytes"] = [
+            tf.config.experimental.get_memory_info(name.removeprefix("/device:"))["peak"]
+            for name in gpus
+        ]
+    return memory
+
+
+def versions() -> dict[str, str | None]:
+    """Returns the versions of this package and of those that it computes with."""
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
