@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     for task in FLAGS.tasks:
         for method in FLAGS.methods:
             rows.append((task, method, [_run(task, method, seed) for seed in range(FLAGS.seeds)]))
-    print("| task | method | test accuracy, % | trained, % | on disk, MB | examples/s | minutes |")
+    print("| task | method | score, % | trained, % | on disk, MB | examples/s | minutes |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         print(_line(*row))
@@ -49,16 +49,19 @@ def _run(task: str, method: str, seed: int) -> dict[str, Any]:
 
 
 def _line(task: str, method: str, runs: list[dict[str, Any]]) -> str:
-    accuracies = [100 * run["metrics"]["test"]["accuracy"] for run in runs]
-    spread = f"{statistics.mean(accuracies):.2f}"
+    # GLUE and SQuAD publish no test labels. The main metric is the first.
+    split = "test" if "test" in runs[0]["metrics"] else "dev"
+    metric = next(iter(runs[0]["metrics"][split]))
+    scores = [100 * run["metrics"][split][metric] for run in runs]
+    spread = f"{statistics.mean(scores):.2f}"
     if len(runs) > 1:
-        spread += f" ({min(accuracies):.2f} to {max(accuracies):.2f})"
+        spread += f" ({min(scores):.2f} to {max(scores):.2f})"
     # A run of a few steps is too short to be timed.
     speeds = [run["examples_per_second"] for run in runs if run["examples_per_second"]]
     cells = [
         task,
         method,
-        spread,
+        f"{split} {metric} {spread}",
         f"{runs[0]['parameters']['trained_percent']:.2f}",
         f"{runs[0]['adapter_bytes'] / 1e6:.1f}",
         f"{statistics.median(speeds):.0f}" if speeds else "",
