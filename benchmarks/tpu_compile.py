@@ -154,11 +154,11 @@ def _run(module: str, *arguments: str) -> tuple[str, str | None]:
 
 
 def _reason(stderr: str, status: int) -> str:
-    """Finds the line that says why: a check that failed, or a traceback's exception."""
-    for pattern in (r"Check failed: .*", r"^[\w.]*(?:Error|Exception)\b.*"):
+    """Finds the line that says why: a failed check, where it crashed, or an exception."""
+    for pattern in (r"Check failed: .*", r"SIG\w+ .*\nPC: .*", r"^[\w.]*(?:Error|Exception)\b.*"):
         found = re.findall(pattern, stderr, re.MULTILINE)
         if found:
-            return found[-1]
+            return " ".join(found[-1].split())
     return " ".join([f"exit status {status}", *stderr.splitlines()[-1:]])
 
 
