@@ -104,7 +104,8 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
     parameters = results["parameters"]
     lines = [f"\n{results['task']}, method {results['method']}, seed {results['seed']}"]
     for split, metrics in results["metrics"].items():
-        scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics.items())
+        names = TASKS[results["task"]].metrics
+        scores = ", ".join(f"{name} {100 * metrics[name]:.2f}" for name in names)
         lines.append(f"  {split:<8} {scores} ({results['examples'][split]} examples)")
     lines.append(
         f"  trained  {parameters['trained']:,} of {parameters['total']:,} parameters "
