@@ -24,7 +24,7 @@ demo: $(VENV)/.package
 	  "the company said its third quarter net profit rose to 12 mln dlrs from 9 mln" \
 	  "opec ministers agreed to cut crude oil output by one mln barrels per day" \
 	  "the bank of england lowered its lending rate by half a point" \
-	  "u s wheat and corn exports to the soviet union fell this season"
+	  "the wheat and corn harvest will be smaller this season after a month without rain"
 
 test: lint $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/pytest $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
