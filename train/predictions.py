@@ -1,23 +1,26 @@
 """A run's predictions of the test splits that GLUE publishes without labels.
 
 The form is that of https://gluebenchmark.com/submit: one tab-separated file per split, with
-the header `index`, `prediction`. `train.submission` makes a zip of them.
+the header `index`, `prediction`, in a zip. `train.submission` makes one of several runs.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_adapters.atomic import write_text
+from keras_adapters.atomic import write_bytes, write_text
 from train.tasks.data import Examples
 from train.tasks.glue import STSB_LIMITS
 
 FOLDER = "predictions"
 _HEADER = "index\tprediction"
+_DAWN = (1980, 1, 1, 0, 0, 0)  # The same predictions make the same zip.
 
 # How the site wants each file's predictions: the label's name or its number, or a value.
 FILES = {
@@ -72,6 +75,21 @@ def write_predictions(
     rows = [f"{id_}\t{prediction}" for id_, prediction in zip(ids, predictions, strict=True)]
     write_text(path, "\n".join([_HEADER, *rows]) + "\n")
     return path
+
+
+def write_zip(output: str | os.PathLike, files: Mapping[str, pathlib.Path]) -> None:
+    """Writes a zip of prediction files, whole or not at all.
+
+    Args:
+      output: the zip's path.
+      files: the prediction files by their names in `FILES`.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in files.items():
+            entry = zipfile.ZipInfo(f"{name}.tsv", _DAWN)
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    write_bytes(output, buffer.getvalue())
 
 
 def _spell(form: str, label_names: Sequence[str], outputs: np.ndarray) -> list[str]:

@@ -7,19 +7,14 @@ It is handed in at https://gluebenchmark.com/submit.
 
 from __future__ import annotations
 
-import io
 import os
 import pathlib
 import sys
-import zipfile
 from collections.abc import Sequence
 
 from absl import app, flags
 
-from keras_adapters.atomic import write_bytes
-from train.predictions import FILES, FOLDER
-
-_DAWN = (1980, 1, 1, 0, 0, 0)  # The same predictions make the same zip.
+from train.predictions import FILES, FOLDER, write_zip
 
 _RUNS = flags.DEFINE_string("runs", None, "A folder with finished runs of GLUE tasks in it.")
 _OUTPUT = flags.DEFINE_string("output", "submission.zip", "The zip to write.")
@@ -47,21 +42,6 @@ def collect(runs: str | os.PathLike) -> dict[str, pathlib.Path]:
     if not known:
         raise ValueError(f"--runs={runs} holds no finished run with predictions of GLUE in it")
     return known
-
-
-def write_zip(output: str | os.PathLike, files: dict[str, pathlib.Path]) -> None:
-    """Writes a zip of prediction files, whole or not at all.
-
-    Args:
-      output: the zip's path.
-      files: as `collect` returns them.
-    """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, path in files.items():
-            entry = zipfile.ZipInfo(f"{name}.tsv", _DAWN)
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    write_bytes(output, buffer.getvalue())
 
 
 def main(argv: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from train.export import export_text_model
 from train.input_pipeline import Source
 from train.metrics import evaluate
 from train.model import build_classifier
-from train.predictions import write_predictions
+from train.predictions import write_predictions, write_zip
 from train.tasks import Task
 from train.tasks.data import Examples, TaskData
 from train.text import BertPreprocessor
@@ -94,10 +95,12 @@ class TextTask:
     def write_predictions(
         self, run_folder: str | os.PathLike, outputs: Mapping[str, np.ndarray]
     ) -> None:
-        """Writes what `predict_test` returned, one file per split."""
+        """Writes what `predict_test` returned, one file per split, and their zip."""
+        names, files = self._data.label_names, {}
         for name, values in outputs.items():
             split = self._data.unlabelled[name]
-            write_predictions(run_folder, name, split, self._data.label_names, values)
+            files[name] = write_predictions(run_folder, name, split, names, values)
+        write_zip(pathlib.Path(run_folder, "submission.zip"), files)
 
     def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
         """Writes the SavedModel that takes raw text."""

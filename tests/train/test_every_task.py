@@ -203,6 +203,8 @@ def test_the_submission_holds_all_that_the_site_takes(finished, run_command):
     assert done.returncode == 0, done.err
     sizes = dict.fromkeys([*FOLDERS.values(), "MNLI-m", "MNLI-mm"], COUNT["test"]) | {"AX": 11}
     del sizes["MNLI"]
+    with zipfile.ZipFile(folder / "runs" / "mnli" / "submission.zip") as archive:
+        assert set(archive.namelist()) == {"MNLI-m.tsv", "MNLI-mm.tsv", "AX.tsv"}
     with zipfile.ZipFile(folder / "glue.zip") as archive:
         assert set(archive.namelist()) == {f"{name}.tsv" for name in sizes}
         for name, size in sizes.items():

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from train.predictions import FILES
-from train.submission import collect, write_zip
+from train.predictions import FILES, write_zip
+from train.submission import collect
 
 
 @pytest.fixture
