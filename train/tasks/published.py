@@ -212,7 +212,7 @@ SOURCES = {
         text="TITLE",
         label="CATEGORY",
         origin="https://archive.ics.uci.edu/dataset/359/news+aggregator",
-        layout="as the data set's readme says",
+        layout="from memory of the data set's description",
         header=(
             "ID",
             "TITLE",
@@ -229,7 +229,7 @@ SOURCES = {
         text="text",
         label="label",
         origin="https://archive.ics.uci.edu/dataset/228/sms+spam+collection",
-        layout="as the data set's readme says",
+        layout="from memory of the data set's description",
         header=("label", "text"),
     ),
 }
