@@ -69,7 +69,9 @@ class TrainingCheckpoints:
             self._remove(self._path(step))
 
     def restore(self) -> int:
-        """Restores the newest state that is whole; warns of each that is not.
+        """Restores the newest state that is whole; warns of each that is not, and removes it.
+
+        Left there, a damaged one would take the place of a good one among those kept.
 
         Returns:
           The step of the state, 0 if there is none and nothing was changed.
@@ -79,7 +81,9 @@ class TrainingCheckpoints:
             try:
                 _read_whole(path)
             except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
-                warnings.warn(f"{path} is damaged and is passed over: {error}", stacklevel=2)
+                warnings.warn(f"{path} is damaged and is removed: {error}", stacklevel=2)
+                if self._writes:
+                    self._remove(path)
                 continue
             self._checkpoint.read(str(path)).assert_consumed()
             return step

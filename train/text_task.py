@@ -48,6 +48,9 @@ class TextTask:
             self.loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         labelled = {"dev": data.dev, "test": data.test, **data.further}
         self._labelled = {name: split for name, split in labelled.items() if split is not None}
+        self._sources = {
+            name: text_source(split, preprocess) for name, split in self._labelled.items()
+        }
         self.splits = tuple(self._labelled)
 
     def describe(self) -> str:
@@ -80,9 +83,8 @@ class TextTask:
         """Returns the metrics of each of the named splits."""
         metrics = {}
         for name in splits:
-            split = self._labelled[name]
-            outputs = predict(text_source(split, self._preprocess))
-            metrics[name] = evaluate(self._task.metrics, split.labels, outputs)
+            outputs = predict(self._sources[name])
+            metrics[name] = evaluate(self._task.metrics, self._labelled[name].labels, outputs)
         return metrics
 
     def predict_test(self, predict: Callable[[Source], np.ndarray]) -> dict[str, np.ndarray]:

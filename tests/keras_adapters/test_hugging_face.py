@@ -172,7 +172,7 @@ def test_what_the_encoder_cannot_be_is_refused_by_name(setting, value, folder):
 
 
 def test_a_config_of_before_model_types_is_read_as_the_tensors_are_berts(folder):
-    load_hugging_face(folder(model_type=None, layer_norm_eps=None))
+    assert load_hugging_face(folder(model_type=None, layer_norm_eps=None)).built
 
 
 def test_missing_settings_are_named_together(folder):

@@ -86,9 +86,14 @@ def test_a_damaged_newest_falls_back_to_the_one_before(damage, part, make, tmp_p
     checkpoints.save()
     damage(tmp_path / f"step-2.{part}")
     other = make(seed=1)
+    restored = TrainingCheckpoints(tmp_path, other)
     with pytest.warns(UserWarning, match="step-2 is damaged"):
-        assert TrainingCheckpoints(tmp_path, other).restore() == 1
+        assert restored.restore() == 1
     assert all(map(np.array_equal, state(other), expected))
+    # Come to the same step again, its state is written anew.
+    train(other, 1)
+    restored.save()
+    assert TrainingCheckpoints(tmp_path, make()).restore() == 2
 
 
 def test_removes_what_a_cut_off_write_left(make, tmp_path):
