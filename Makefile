@@ -27,7 +27,7 @@ demo: $(VENV)/.package
 	  "the wheat and corn harvest will be smaller this season after a month without rain"
 
 test: lint $(VENV)/.package
-	cd "$$(mktemp -d)" && $(BIN)/pytest $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
+	cd "$$(mktemp -d)" && $(BIN)/pytest -n 2 --dist loadfile $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
 
 official-tests: $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/python $(CURDIR)/tests/official_tests/run.py

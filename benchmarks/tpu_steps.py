@@ -103,8 +103,7 @@ def for_tpu(hlo: bytes) -> str:
 
     The two differ in stateless random numbers: TensorFlow takes Philox on CPUs and GPUs and
     the device's own generator, whose state is two numbers instead of three, elsewhere
-    (tensorflow/compiler/tf2xla/kernels/rng_converter_utils.cc). What stays of the CPU's way
-    is how a generator's key comes from a seed, a few scalar operations for each.
+    (tensorflow/compiler/tf2xla/kernels/rng_converter_utils.cc).
 
     Returns:
       The module, with a name and without source locations that differ from run to run.

@@ -24,6 +24,9 @@ class TrainingCheckpoints:
       model: compiled with an optimiser. What is frozen is not written.
       keep: how many to keep.
       writes: whether this process writes; one of several workers does.
+
+    Attributes:
+      writes: the argument.
     """
 
     def __init__(
@@ -31,7 +34,7 @@ class TrainingCheckpoints:
     ) -> None:
         self._folder = folder
         self._keep = keep
-        self._writes = writes
+        self.writes = writes
         if writes:
             # Of a write that was cut off; whole ones are renamed.
             for rest in folder.glob(f"{_STEM}*_temp"):
@@ -55,7 +58,7 @@ class TrainingCheckpoints:
           OSError: the state cannot be written; earlier ones are left as they were.
         """
         path = self._path(self.step)
-        if not self._writes or path.with_suffix(".index").exists():
+        if not self.writes or path.with_suffix(".index").exists():
             return
         try:
             self._checkpoint.write(str(path))
@@ -82,7 +85,7 @@ class TrainingCheckpoints:
                 _read_whole(path)
             except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
                 warnings.warn(f"{path} is damaged and is removed: {error}", stacklevel=2)
-                if self._writes:
+                if self.writes:
                     self._remove(path)
                 continue
             self._checkpoint.read(str(path)).assert_consumed()

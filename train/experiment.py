@@ -38,8 +38,10 @@ __all__ = ["Preempted", "run"]
 
 _EVALUATION_BATCH = 64
 _TPU_STEPS_PER_EXECUTION = 32
-# Parts of a sorted batch are padded to their own lengths, which costs a CPU nothing else.
+# Parts of a sorted batch are padded to their own lengths, which costs a CPU nothing else; and
+# while one part's gradient is computed, the next part keeps the other cores busy.
 _CPU_PARTS = 4
+_CPU_PARTS_AT_ONCE = 2
 
 
 def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dict[str, Any] | None:
@@ -59,6 +61,7 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
     Raises:
       Preempted: SIGTERM came; the state is saved.
       FloatingPointError: the loss became NaN or infinite.
+      ConnectionError: another worker stopped.
       OSError, ValueError: as the parts of a run say.
     """
     start = time.monotonic()
@@ -79,7 +82,13 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
         f"({counts.trained_percent:.2f}%), peak learning rate {config.learning_rate:g}"
     )
     progress = ThroughputBar(config.batch_size, config.epochs)
-    metrics, predicted = _fit_and_evaluate(config, folder, strategy, model, task, progress)
+    try:
+        metrics, predicted = _fit_and_evaluate(config, folder, strategy, model, task, progress)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise ConnectionError(
+            "another worker has stopped; its own log says why. Start all workers again with the "
+            "same commands: training goes on from the last checkpoint"
+        ) from error
     if not strategies.is_chief(strategy):
         return None
     save_adapter(folder.adapter, model, encoder, _metadata(config, files, task))
@@ -128,13 +137,13 @@ def _check_batch(config: RunConfig, strategy: tf.distribute.Strategy) -> None:
         )
 
 
-def _parts(config: RunConfig, strategy: tf.distribute.Strategy) -> int:
-    """Returns in how many parts each replica computes its batch."""
+def _parts(config: RunConfig, strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """Returns in how many parts each replica computes its batch, and how many at once."""
     if config.gradient_accumulation_steps:
-        return config.gradient_accumulation_steps
+        return config.gradient_accumulation_steps, 1
     on_cpu = not _on_tpu(strategy) and not tf.config.list_physical_devices("GPU")
     divides = config.batch_size // strategy.num_replicas_in_sync % _CPU_PARTS == 0
-    return _CPU_PARTS if on_cpu and divides else 1
+    return (_CPU_PARTS, _CPU_PARTS_AT_ONCE) if on_cpu and divides else (1, 1)
 
 
 def _compiled_model(
@@ -159,7 +168,7 @@ def _compiled_model(
         loss_weights=task.loss_weights,
         steps_per_execution=min(steps, _steps_per_execution(config)),
     )
-    model.parts = _parts(config, tf.distribute.get_strategy())
+    model.parts, model.parts_at_once = _parts(config, tf.distribute.get_strategy())
     model.trim_parts = not _on_tpu(tf.distribute.get_strategy())
     model.dropout_seeds = DropoutSeeds(model, config.seed, model.optimizer.iterations)
     return model, encoder

@@ -50,7 +50,9 @@ class Safeguards(tf_keras.callbacks.Callback):
         """Saves and raises `Preempted` if SIGTERM has come; between steps of any kind."""
         if self._asked:
             self._checkpoints.save()
-            raise Preempted(f"SIGTERM at step {self._checkpoints.step}, which is saved")
+            saves = self._checkpoints.writes
+            where = ", which is saved" if saves else "; the first worker writes the checkpoints"
+            raise Preempted(f"SIGTERM at step {self._checkpoints.step}{where}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss, the signal and the clock, in this order."""

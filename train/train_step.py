@@ -19,11 +19,13 @@ class AccumulatingModel(tf_keras.Model):
     Attributes:
       parts: number of equal parts; 1 is Keras's own step. It must divide each replica's
         batch.
+      parts_at_once: how many may be in work at a time; 1 takes the least memory.
       trim_parts: leave out each part's padding; the inputs are an encoder's.
       dropout_seeds: told which part is being computed, if set.
     """
 
     parts: int = 1
+    parts_at_once: int = 1
     trim_parts: bool = False
     dropout_seeds: DropoutSeeds | None = None
 
@@ -42,7 +44,7 @@ class AccumulatingModel(tf_keras.Model):
             lambda part, *_: part < self.parts,
             add,
             [tf.constant(0), *zeros],
-            parallel_iterations=1,
+            parallel_iterations=self.parts_at_once,
         )
         means = [total / self.parts for total in sums]
         self.optimizer.apply_gradients(zip(means, self.trainable_variables, strict=True))

@@ -8,6 +8,7 @@ from train.safeguards import Preempted, Safeguards
 
 class Checkpoints:
     step = 4
+    writes = True
 
     def __init__(self):
         self.saved = 0

@@ -25,7 +25,7 @@ def batch():
 def trained(small_encoder, batch):
     """Variables after one step of plain SGD, so their change is the gradient."""
 
-    def make(parts=1, dropout=0.0, remat=False, method="adapters", trim=False):
+    def make(parts=1, dropout=0.0, remat=False, method="adapters", trim=False, at_once=1):
         tf_keras.utils.set_random_seed(3)
         encoder = small_encoder(output_dropout=dropout, attention_dropout=dropout)
         if remat:
@@ -36,7 +36,7 @@ def trained(small_encoder, batch):
         )
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(tf_keras.optimizers.SGD(1.0), loss)
-        model.parts, model.trim_parts = parts, trim
+        model.parts, model.parts_at_once, model.trim_parts = parts, at_once, trim
         model.dropout_seeds = DropoutSeeds(model, 0, model.optimizer.iterations)
         before = [v.numpy() for v in model.trainable_variables]
         logs = model.train_on_batch(batch, LABELS, return_dict=True)
@@ -62,6 +62,14 @@ def test_parts_may_leave_out_their_padding(trained):
     summed, loss = trained(parts=2, trim=True)
     assert loss == pytest.approx(whole_loss, rel=1e-5)
     for expected, received in zip(whole, summed, strict=True):
+        np.testing.assert_allclose(received, expected, atol=2e-6)
+
+
+def test_parts_at_once_have_the_masks_of_parts_in_turn(trained):
+    in_turn, in_turn_loss = trained(parts=4, dropout=0.3)
+    at_once, loss = trained(parts=4, dropout=0.3, at_once=2)
+    assert loss == pytest.approx(in_turn_loss, rel=1e-6)
+    for expected, received in zip(in_turn, at_once, strict=True):
         np.testing.assert_allclose(received, expected, atol=2e-6)
 
 
