@@ -149,6 +149,8 @@ class RunConfig:
         """Settles what was left open: the task's recipe is one of adapter-based tuning."""
         adapters = self.method == "adapters"
         recipe = TASKS[self.task].recipe if adapters else None
+        if recipe and recipe.encoder not in (None, self.encoder):
+            recipe = None
         if adapters and self.adapter is None:
             adapter = AdapterConfig(size=recipe.adapter_size) if recipe else AdapterConfig()
             object.__setattr__(self, "adapter", adapter)

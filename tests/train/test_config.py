@@ -24,7 +24,7 @@ def test_defaults():
     config = RunConfig(task="reuters_r8")
     assert config.method == "adapters"
     assert config.adapter == AdapterConfig(size=64)
-    assert config.learning_rate == LEARNING_RATES["adapters"]
+    assert config.learning_rate == TASKS["reuters_r8"].recipe.learning_rate
     assert config.encoder == encoders.DEFAULT
     assert (config.batch_size, config.epochs, config.max_seq_length) == (32, 3, 128)
     assert (config.seed, config.precision, config.strategy) == (0, "float32", "auto")
@@ -34,7 +34,7 @@ def test_defaults():
 
 @pytest.mark.parametrize("method", LEARNING_RATES)
 def test_learning_rate_is_by_method_unless_given(method):
-    settings = {"task": "reuters_r8", "method": method}
+    settings = {"task": "csv", "train_file": "train.csv", "method": method}
     if method == "top_layers":
         settings["top_layers"] = 2
     assert RunConfig(**settings).learning_rate == LEARNING_RATES[method]
@@ -184,6 +184,14 @@ def test_a_tasks_recipe_is_the_default_of_adapters(tmp_path):
     assert (given.learning_rate, given.epochs, given.adapter.size) == (1e-3, 2, 4)
     full = RunConfig(task="rte", method="full")
     assert (full.learning_rate, full.epochs) == (LEARNING_RATES["full"], 3)
+
+
+def test_a_recipe_of_one_encoder_is_not_for_others(make_tiny_folder, tmp_path):
+    packaged = RunConfig(task="reuters_r8")
+    assert packaged.learning_rate == TASKS["reuters_r8"].recipe.learning_rate
+    encoder = str(make_tiny_folder(tmp_path / "encoder"))
+    other = RunConfig(task="reuters_r8", encoder=encoder)
+    assert other.learning_rate == LEARNING_RATES["adapters"] != packaged.learning_rate
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,11 @@ class Task:
 
 
 def _packaged(stem: str) -> Task:
-    return Task(read=lambda config: packaged.read(stem, config.data_dir), verified=True)
+    return Task(
+        read=lambda config: packaged.read(stem, config.data_dir),
+        recipe=recipes.PACKAGED,
+        verified=True,
+    )
 
 
 def _glue(name: str, metrics: tuple[str, ...], recipe: Recipe) -> Task:
