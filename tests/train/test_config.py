@@ -33,8 +33,9 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("method", LEARNING_RATES)
-def test_learning_rate_is_by_method_unless_given(method):
-    settings = {"task": "csv", "train_file": "train.csv", "method": method}
+def test_learning_rate_is_by_method_unless_given(method, tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n")
+    settings = {"task": "csv", "train_file": str(tmp_path / "train.csv"), "method": method}
     if method == "top_layers":
         settings["top_layers"] = 2
     assert RunConfig(**settings).learning_rate == LEARNING_RATES[method]
