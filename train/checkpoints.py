@@ -7,6 +7,7 @@ import re
 import shutil
 import warnings
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -42,9 +43,8 @@ class TrainingCheckpoints:
         self._optimizer = model.optimizer
         with model.distribute_strategy.scope():  # The slots are mirrored as the model is.
             self._optimizer.build(model.trainable_variables)
-        self._checkpoint = tf.train.Checkpoint(
-            trained=list(model.trainable_variables), optimizer=self._optimizer
-        )
+        self._trained = list(model.trainable_variables)
+        self._checkpoint = tf.train.Checkpoint(trained=self._trained, optimizer=self._optimizer)
 
     @property
     def step(self) -> int:
@@ -55,11 +55,18 @@ class TrainingCheckpoints:
         """Writes the present state and removes the oldest beyond `keep`.
 
         Raises:
+          FloatingPointError: a variable is not finite; nothing was written.
           OSError: the state cannot be written; earlier ones are left as they were.
         """
         path = self._path(self.step)
         if not self.writes or path.with_suffix(".index").exists():
             return
+        broken = [v.name for v in self._trained if not np.isfinite(v.numpy()).all()]
+        if broken:
+            raise FloatingPointError(
+                f"after step {self.step} {len(broken)} trained variables are not finite, such as "
+                f"{broken[0]}. Try a lower --learning_rate, in another --output_dir"
+            )
         try:
             self._checkpoint.write(str(path))
         except (tf.errors.OpError, OSError) as error:

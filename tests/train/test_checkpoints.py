@@ -64,6 +64,18 @@ def test_keeps_the_last_ones(make, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(("step-1", "step-2"))]
 
 
+def test_what_is_not_finite_is_not_saved(make, tmp_path):
+    model = make()
+    checkpoints = TrainingCheckpoints(tmp_path, model)
+    train(model, 1)
+    checkpoints.save()
+    train(model, 1)
+    model.layers[-1].bias.assign([np.nan])
+    with pytest.raises(FloatingPointError, match=r"after step 2 1 .* such as dense.*bias"):
+        checkpoints.save()
+    assert [path.name for path in tmp_path.glob("*.index")] == ["step-1.index"]
+
+
 def half(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
