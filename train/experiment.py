@@ -61,7 +61,7 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
     Raises:
       Preempted: SIGTERM came; the state is saved.
       FloatingPointError: the loss became NaN or infinite.
-      ConnectionError: another worker stopped.
+      ConnectionError: another worker or the TPU stopped.
       OSError, ValueError: as the parts of a run say.
     """
     start = time.monotonic()
@@ -85,9 +85,10 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
     try:
         metrics, predicted = _fit_and_evaluate(config, folder, strategy, model, task, progress)
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        who = "the TPU" if _on_tpu(strategy) else "another worker"
         raise ConnectionError(
-            "another worker has stopped; its own log says why. Start all workers again with the "
-            "same commands: training goes on from the last checkpoint"
+            f"{who} has stopped; its own log says why. Start again what took part, with the same "
+            "commands: training goes on from the last checkpoint"
         ) from error
     if not strategies.is_chief(strategy):
         return None
