@@ -21,11 +21,11 @@ from jaxlib.mlir.dialects import stablehlo
 from official.nlp.modeling import networks
 
 from benchmarks.tpu_grid import ENCODERS, STEPS
-from keras_adapters.config import AdapterConfig
-from keras_adapters.freezing import METHODS
-from train.dropout import DropoutSeeds
-from train.model import build_classifier
-from train.optimization import make_optimizer
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.model_garden.freezing import METHODS
+from train.fit.dropout import DropoutSeeds
+from train.fit.optimization import make_optimizer
+from train.objectives.model import build_classifier
 
 FLAGS = flags.FLAGS
 _CLASSES = 3

@@ -7,8 +7,8 @@ layer costs no TensorFlow when Keras runs on another backend.
 import importlib
 
 _HOMES = {
-    "AdapterConfig": "keras_adapters.config",
-    "BottleneckAdapter": "keras_adapters.bottleneck",
+    "AdapterConfig": "keras_adapters.methods.bottleneck",
+    "BottleneckAdapter": "keras_adapters.keras3",
 }
 __all__ = sorted(_HOMES)
 

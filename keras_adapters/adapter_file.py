@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.atomic import atomic_folder
-from keras_adapters.config import AdapterConfig
+from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.model_garden.splice import add_adapters
 from keras_adapters.model_garden.variables import encoder_variables
 

@@ -8,9 +8,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def minilm():
     """The pretrained encoder that a package carries."""
-    from train import encoders
+    from train.encoders.find import find_encoder
 
-    return encoders.find("minilm_l6")
+    return find_encoder("minilm_l6")
 
 
 @pytest.fixture(scope="session")

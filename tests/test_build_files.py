@@ -12,7 +12,17 @@ SOURCES = sorted(
     path for name in ("keras_adapters", "train") for path in ROOT.glob(f"{name}/**/*.py")
 )
 # The rooms of keras_adapters from the ground up: each imports from itself and those before it.
-ROOMS = ("atomic", "config", "bottleneck", "model_garden", "freezing", "adapter_file", "converters")
+ROOMS = (
+    "atomic",
+    "methods",
+    "bottleneck",
+    "keras3",
+    "preprocessor",
+    "fingerprint",
+    "model_garden",
+    "adapter_file",
+    "converters",
+)
 
 
 def module_name(path):

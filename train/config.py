@@ -8,9 +8,9 @@ import math
 import pathlib
 from typing import Any
 
-from keras_adapters.config import AdapterConfig
-from train import encoders
-from train.tasks import TASKS
+from keras_adapters.methods.bottleneck import AdapterConfig
+from train.encoders.find import DEFAULT, find_encoder
+from train.tasks.table import TASKS
 
 # Where a task has no recipe. Of the paper's grids: few parameters take a high rate, a
 # pretrained network a low one.
@@ -79,7 +79,7 @@ class RunConfig:
     method: str = "adapters"
     adapter: AdapterConfig | None = None
     top_layers: int | None = None
-    encoder: str = encoders.DEFAULT
+    encoder: str = DEFAULT
     pooling: str = "auto"
     head_dropout: float | None = None
     data_dir: str | None = None
@@ -158,7 +158,7 @@ class RunConfig:
             rate = recipe.learning_rate if recipe else LEARNING_RATES[self.method]
             object.__setattr__(self, "learning_rate", rate)
         if self.max_seq_length is None:
-            longest = encoders.find(self.encoder).config["max_position_embeddings"]
+            longest = find_encoder(self.encoder).config["max_position_embeddings"]
             wanted = _SEQ_LENGTHS.get(TASKS[self.task].kind, _SEQ_LENGTH)
             object.__setattr__(self, "max_seq_length", min(wanted, longest))
         if self.epochs is None:
@@ -172,7 +172,7 @@ class RunConfig:
                 "--top_layers and --method=top_layers go together. "
                 f"Received: --method={self.method}, --top_layers={self.top_layers}"
             )
-        blocks = encoders.find(self.encoder).config["num_hidden_layers"]
+        blocks = find_encoder(self.encoder).config["num_hidden_layers"]
         if self.top_layers is not None and not 1 <= self.top_layers <= blocks:
             raise ValueError(
                 f"--top_layers must be 1 to {blocks}, the encoder's number of blocks. "
@@ -207,7 +207,7 @@ class RunConfig:
         rate = self.learning_rate
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"--learning_rate must be above 0. Received: {rate}")
-        longest = encoders.find(self.encoder).config["max_position_embeddings"]
+        longest = find_encoder(self.encoder).config["max_position_embeddings"]
         texts = TASKS[self.task].text_columns or len(self.text_columns)
         shortest = 1 + 2 * texts  # [CLS], and a token and [SEP] per text.
         if not shortest <= self.max_seq_length <= longest:

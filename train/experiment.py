@@ -12,27 +12,27 @@ import tf_keras
 
 from keras_adapters.adapter_file import save_adapter
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.freezing import count_parameters
-from train import encoders, strategies
-from train.checkpoints import TrainingCheckpoints
+from keras_adapters.model_garden.freezing import count_parameters
+from keras_adapters.preprocessor import BertPreprocessor
 from train.config import RunConfig
-from train.dropout import DropoutSeeds
-from train.encoders import EncoderFiles
-from train.fitting import DevMetrics, fit
-from train.input_pipeline import steps_per_epoch
-from train.optimization import make_optimizer
-from train.predictor import Predictor
-from train.progress import ThroughputBar
-from train.rematerialization import rematerialize
+from train.encoders.find import EncoderFiles, find_encoder
+from train.fit import strategies
+from train.fit.checkpoints import TrainingCheckpoints
+from train.fit.dropout import DropoutSeeds
+from train.fit.input_pipeline import steps_per_epoch
+from train.fit.loop import DevMetrics, fit
+from train.fit.optimization import make_optimizer
+from train.fit.predictor import Predictor
+from train.fit.progress import ThroughputBar
+from train.fit.rematerialization import rematerialize
+from train.fit.safeguards import Preempted, Safeguards
+from train.objectives.spans.objective import SpanExtraction
+from train.objectives.text.objective import TextTask
 from train.results import peak_memory, settings, versions
 from train.run_folder import RunFolder
-from train.safeguards import Preempted, Safeguards
-from train.spans.task import SpanExtraction
-from train.tasks import TASKS
 from train.tasks.data import TaskData
 from train.tasks.squad import SquadData
-from train.text import BertPreprocessor
-from train.text_task import TextTask
+from train.tasks.table import TASKS
 
 __all__ = ["Preempted", "run"]
 
@@ -68,7 +68,7 @@ def run(config: RunConfig, data: TaskData | SquadData, folder: RunFolder) -> dic
     strategy = strategies.make_strategy(config.strategy, config.tpu)
     _check_batch(config, strategy)
     _set_up(config)
-    files = encoders.find(config.encoder)
+    files = find_encoder(config.encoder)
     if config.max_train_examples:
         train = data.train.sample(config.max_train_examples, config.seed)
         data = dataclasses.replace(data, train=train)

@@ -9,11 +9,11 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from keras_adapters.config import AdapterConfig
-from train import encoders
+from keras_adapters.methods.bottleneck import AdapterConfig
 from train.config import LEARNING_RATES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
+from train.encoders.find import DEFAULT
 from train.run_folder import RunFolder
-from train.tasks import TASKS
+from train.tasks.table import TASKS
 
 FLAGS = flags.FLAGS
 
@@ -23,9 +23,7 @@ flags.DEFINE_integer(
     "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
-flags.DEFINE_string(
-    "encoder", encoders.DEFAULT, "A preset, a folder or file, or a Hugging Face id."
-)
+flags.DEFINE_string("encoder", DEFAULT, "A preset, a folder or file, or a Hugging Face id.")
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
 flags.DEFINE_float("head_dropout", None, "Dropout before the head, in training.")
 flags.DEFINE_string("data_dir", None, "Folder of the task's files. Packaged tasks need none.")

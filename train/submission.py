@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from train.predictions import FILES, FOLDER, write_zip
+from train.objectives.text.predictions import FILES, FOLDER, write_zip
 
 _RUNS = flags.DEFINE_string("runs", None, "A folder with finished runs of GLUE tasks in it.")
 _OUTPUT = flags.DEFINE_string("output", "submission.zip", "The zip to write.")

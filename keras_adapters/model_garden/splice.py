@@ -15,16 +15,16 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.modeling import networks
 
-from keras_adapters.config import AdapterConfig
-from keras_adapters.model_garden.hosts import (
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.model_garden.hosts.host import (
     End,
     blocks_of,
     ends_of,
     not_a_host,
     shares_blocks,
 )
+from keras_adapters.model_garden.hosts.plain_config import from_plain, to_plain
 from keras_adapters.model_garden.layers import BottleneckAdapter
-from keras_adapters.model_garden.plain_config import from_plain, to_plain
 from keras_adapters.model_garden.variables import encoder_variables
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.modeling import layers, networks
 
-from keras_adapters.model_garden.hosts import blocks_of, ends_of, pooler_of
+from keras_adapters.model_garden.hosts.host import blocks_of, ends_of, pooler_of
 
 # A part of an encoder: the prefix of its variables' names, and the layer that holds them.
 Part = tuple[str, tf_keras.layers.Layer]

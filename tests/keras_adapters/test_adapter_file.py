@@ -6,8 +6,8 @@ import safetensors.numpy
 import tf_keras
 
 from keras_adapters import AdapterConfig, adapter_file
-from keras_adapters.freezing import set_trainable
 from keras_adapters.model_garden import add_adapters
+from keras_adapters.model_garden.freezing import set_trainable
 from keras_adapters.model_garden.variables import encoder_variables
 
 

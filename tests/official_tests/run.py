@@ -23,7 +23,8 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters import AdapterConfig
-from keras_adapters.model_garden import BottleneckAdapter, hosts, splice
+from keras_adapters.model_garden import BottleneckAdapter, splice
+from keras_adapters.model_garden.hosts import host as hosts
 
 MODULES = [
     "official.nlp.configs.encoders_test",

@@ -5,10 +5,10 @@ import pathlib
 
 import pytest
 
-from keras_adapters.config import AdapterConfig
-from train import encoders
+from keras_adapters.methods.bottleneck import AdapterConfig
 from train.config import LEARNING_RATES, RunConfig
-from train.tasks import TASKS
+from train.encoders.find import DEFAULT
+from train.tasks.table import TASKS
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_defaults():
     assert config.method == "adapters"
     assert config.adapter == AdapterConfig(size=64)
     assert config.learning_rate == TASKS["reuters_r8"].recipe.learning_rate
-    assert config.encoder == encoders.DEFAULT
+    assert config.encoder == DEFAULT
     assert (config.batch_size, config.epochs, config.max_seq_length) == (32, 3, 128)
     assert (config.seed, config.precision, config.strategy) == (0, "float32", "auto")
     assert config.export

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from train.tasks import TASKS
 from train.tasks.glue import SPECS
+from train.tasks.table import TASKS
 
 COUNT = {"train": 200, "dev": 37, "test": 19}
 HEADERS = {
@@ -71,11 +71,11 @@ PROGRAM = """
 import json, sys
 import tensorflow as tf
 import tensorflow_text
-from keras_adapters.config import AdapterConfig
+from keras_adapters.methods.bottleneck import AdapterConfig
 from train import experiment
 from train.config import RunConfig
 from train.run_folder import RunFolder
-from train.tasks import TASKS
+from train.tasks.table import TASKS
 
 answers = {}
 encoder, exported, tasks = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from keras_adapters.adapter_file import load_adapter, read_metadata
 from keras_adapters.converters.hugging_face import load_hugging_face
-from train.model import build_classifier
+from keras_adapters.preprocessor import BertPreprocessor
+from train.objectives.model import build_classifier
 from train.tasks import packaged
-from train.text import BertPreprocessor
 
 KEYS = {
     "task",

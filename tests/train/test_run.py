@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from train.config import RunConfig
 from train.run_folder import RunFolder
-from train.tasks import TASKS
+from train.tasks.table import TASKS
 
 TRAP = "TensorFlow was imported"
 TRAIN = "text,label\n" + "".join(f"text {index},{index % 2}\n" for index in range(40))

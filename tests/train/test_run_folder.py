@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from keras_adapters.config import AdapterConfig
+from keras_adapters.methods.bottleneck import AdapterConfig
 from train.config import RunConfig
 from train.run_folder import RunFolder
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from train.predictions import FILES, write_zip
+from train.objectives.text.predictions import FILES, write_zip
 from train.submission import collect
 
 

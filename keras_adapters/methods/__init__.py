@@ -1,0 +1,1 @@
+"""What a transfer method is, without any Keras: values, and the table of their names."""

@@ -1,0 +1,1 @@
+"""One object for each family of encoders: all that is special about it."""

@@ -1,0 +1,76 @@
+"""A model's outputs for every example of a split, once each, under any strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from train.fit import input_pipeline
+from train.fit.input_pipeline import Source
+
+
+class Predictor:
+    """Computes a model's outputs for whole splits.
+
+    Args:
+      model: any built model.
+      strategy: what it was built under.
+      batch_size: examples per step; rounded up to a multiple of the replicas.
+      fixed_length: pad every batch to the full sequence length, as TPUs need.
+      between: called after each step.
+    """
+
+    def __init__(
+        self,
+        model: tf_keras.Model,
+        strategy: tf.distribute.Strategy,
+        batch_size: int,
+        fixed_length: bool = False,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        replicas = strategy.num_replicas_in_sync
+        self._strategy = strategy
+        self._batch_size = -(-batch_size // replicas) * replicas
+        self._fixed_length = fixed_length
+        self._between = between
+
+        @tf.function(reduce_retracing=True)
+        def step(inputs: Any) -> Any:
+            outputs = strategy.run(lambda x: model(x, training=False), args=(inputs,))
+            return tf.nest.map_structure(lambda x: strategy.gather(x, axis=0), outputs)
+
+        self._step = step
+
+    def __call__(self, source: Source) -> Any:
+        """Returns the model's outputs, NumPy arrays `[examples, ...]`, in the split's order.
+
+        Outputs of `[batch, seq]` are of unlike lengths unless `fixed_length` is set, and
+        are filled up with the lowest number of their dtype.
+        """
+        # Those of like length together; the last batch is filled up by repeating.
+        order = np.argsort(source.lengths, kind="stable").astype(np.int32)
+        steps = -(-len(order) // self._batch_size)
+        filled = np.resize(order, (steps, self._batch_size))
+        data = input_pipeline.batches(source, filled, self._strategy, self._fixed_length)
+        outputs = []
+        for inputs, _ in data:
+            outputs.append(tf.nest.map_structure(np.asarray, self._step(inputs)))
+            self._between()
+        back = np.argsort(order)
+        return tf.nest.map_structure(lambda *parts: _join(parts)[: len(order)][back], *outputs)
+
+
+def _join(parts: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Joins along the first axis, after filling up the second to the longest."""
+    if parts[0].ndim > 1:
+        longest = max(part.shape[1] for part in parts)
+        lowest = np.finfo(parts[0].dtype).min
+        parts = tuple(
+            np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=lowest)
+            for part in parts
+        )
+    return np.concatenate(parts)

@@ -1,0 +1,1 @@
+"""What trains and is scored: the protocol of an objective, and its two implementations."""

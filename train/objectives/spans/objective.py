@@ -1,0 +1,187 @@
+"""What an experiment needs of extractive question answering, in one object."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_adapters.atomic import write_text
+from keras_adapters.preprocessor import BertPreprocessor
+from train.fit.input_pipeline import Source
+from train.objectives.model import build_span_model
+from train.objectives.spans.decode import DecodeSettings, Prediction, decode
+from train.objectives.spans.evaluate import evaluate, evaluate_with_unanswerable
+from train.objectives.spans.export import export_span_model
+from train.objectives.spans.windows import WindowedQuestions, WindowSettings
+from train.objectives.text.predictions import FOLDER
+from train.tasks.squad import SquadData
+
+_OUTPUTS = ("start_logits", "end_logits")
+Predict = Callable[[Source], Mapping[str, np.ndarray]]
+
+
+class SpanExtraction:
+    """A task whose answers are spans of contexts.
+
+    Args:
+      data: the questions.
+      preprocess: tokenises and packs, to the length of the windows.
+      doc_stride, max_query_length: see `WindowSettings`.
+      decoding: how answers are chosen.
+
+    Raises:
+      ValueError: as `WindowSettings` does.
+
+    Attributes:
+      train: the windows that are trained on. Their labels are the positions where the answer
+        starts and ends, `start_logits` and `end_logits`, `<int32>[batch]` each: 0, that of
+        [CLS], if it does not.
+      loss, loss_weights: for the `compile` of what `build` returns: the mean of the
+        cross-entropies of the answer's start and of its end (Devlin et al. 2019, 4.2).
+      splits: names of the splits that are evaluated.
+    """
+
+    splits = ("dev",)
+
+    def __init__(
+        self,
+        data: SquadData,
+        preprocess: BertPreprocessor,
+        *,
+        doc_stride: int = WindowSettings.doc_stride,
+        max_query_length: int = WindowSettings.max_query_length,
+        decoding: DecodeSettings | None = None,
+    ) -> None:
+        self._data = data
+        self._preprocess = preprocess
+        self._settings = WindowSettings(preprocess.seq_length, doc_stride, max_query_length)
+        self._decoding = decoding or DecodeSettings()
+        self._train = WindowedQuestions(data.train, preprocess, self._settings)
+        self._dev = WindowedQuestions(data.dev, preprocess, self._settings)
+        self.loss = {
+            name: tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            for name in _OUTPUTS
+        }
+        self.loss_weights = dict.fromkeys(_OUTPUTS, 0.5)
+        self.train = _source(self._train, self._train.labels())
+
+    def describe(self) -> str:
+        """Says in a line what there is to train on and to evaluate."""
+        splits = {"train": self._train, "dev": self._dev}
+        return ", ".join(
+            f"{len(windowed.split):,} {name} questions in {len(windowed):,} windows"
+            for name, windowed in splits.items()
+        )
+
+    def sizes(self) -> dict[str, int]:
+        """Returns the number of questions of each split."""
+        return {"train": len(self._data.train), "dev": len(self._data.dev), "test": 0}
+
+    def metadata(self) -> dict[str, Any]:
+        """Returns what an adapter's description says of the task."""
+        return {
+            **dataclasses.asdict(self._settings),
+            "has_unanswerable": self._data.has_unanswerable,
+        }
+
+    def output_range(self, pooling: str) -> None:
+        """Returns how many positions the encoder's last block must compute: all of them."""
+        return None
+
+    def build(self, encoder: tf_keras.layers.Layer, pooling: str, **method: Any) -> tf_keras.Model:
+        """Builds the model; `method` are `build_span_model`'s arguments.
+
+        The head reads every position, so `pooling` is not looked at.
+        """
+        return build_span_model(encoder, **method)
+
+    def answer(self, predict: Predict) -> list[Prediction]:
+        """Answers the dev questions.
+
+        Args:
+          predict: returns `start_logits` and `end_logits`, `<float32>[windows, seq]`, for a
+            source of windows.
+        """
+        logits = predict(_source(self._dev, np.zeros([len(self._dev), 2], np.int32)))
+        return decode(self._dev, *(logits[name] for name in _OUTPUTS), self._decoding)
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """Returns the metrics, see `train.objectives.spans.evaluate`, of what `answer` returned."""
+        if self._data.has_unanswerable:
+            threshold = self._decoding.null_threshold
+            return evaluate_with_unanswerable(self._dev.split, predictions, threshold)
+        return evaluate(self._dev.split, predictions)
+
+    def evaluate(self, predict: Predict, splits: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Returns the metrics of each of the named splits, of which there is only dev."""
+        return {name: self.score(self.answer(predict)) for name in splits}
+
+    def predict_test(self, predict: Predict) -> list[Prediction]:
+        """Answers the dev questions, for those of SQuAD's test are not published."""
+        return self.answer(predict)
+
+    def write_predictions(
+        self, run_folder: str | os.PathLike, predictions: Sequence[Prediction]
+    ) -> None:
+        """Writes what `answer` returned to a run's `predictions`, in the form of SQuAD's scripts.
+
+        `predictions.json`: the answer to each question's id. `nbest_predictions.json`: its
+        best spans with their probabilities. For data with unanswerable questions also
+        `null_odds.json`: how much likelier no answer is than the best span.
+
+        Args:
+          run_folder: the run's folder; files that stand there are replaced.
+          predictions: one per dev question.
+        """
+        threshold = self._decoding.null_threshold if self._data.has_unanswerable else None
+        files = {
+            "predictions.json": {p.id: p.answer(threshold) for p in predictions},
+            "nbest_predictions.json": {p.id: _with_probabilities(p) for p in predictions},
+        }
+        if self._data.has_unanswerable:
+            files["null_odds.json"] = {p.id: p.null_difference for p in predictions}
+        for name, content in files.items():
+            text = json.dumps(content, indent=2, ensure_ascii=False)
+            write_text(pathlib.Path(run_folder, FOLDER, name), text + "\n")
+
+    def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
+        """Writes a SavedModel that answers raw questions; see `export_span_model`."""
+        export_span_model(
+            folder,
+            model,
+            self._preprocess,
+            self._settings,
+            self._decoding,
+            self._data.has_unanswerable,
+        )
+
+
+def _source(windowed: WindowedQuestions, labels: np.ndarray) -> Source:
+    """Returns windows and their labels `<int32>[windows, 2]`, packed when they are read."""
+    ends = tf.constant(labels)
+
+    def gather(indices: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        chosen = tf.gather(ends, indices)
+        return windowed.inputs(indices), {
+            name: chosen[:, column] for column, name in enumerate(_OUTPUTS)
+        }
+
+    return Source((windowed.windows.first + windowed.windows.size).numpy(), gather)
+
+
+def _with_probabilities(prediction: Prediction) -> list[dict[str, object]]:
+    """Returns a question's best spans; their probabilities are a softmax over them alone."""
+    scores = np.array([span.score for span in prediction.spans])
+    probabilities = tf.nn.softmax(scores).numpy().tolist()
+    return [
+        {**dataclasses.asdict(span), "probability": probability}
+        for span, probability in zip(prediction.spans, probabilities, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Classification of, or regression on, one text or a pair of texts."""

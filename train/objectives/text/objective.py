@@ -1,0 +1,124 @@
+"""What a run trains and scores when its task is to classify texts, or to put values on them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_adapters.preprocessor import BertPreprocessor
+from train.fit.input_pipeline import Source
+from train.objectives.model import build_classifier
+from train.objectives.text.export import export_text_model
+from train.objectives.text.metrics import evaluate
+from train.objectives.text.predictions import write_predictions, write_zip
+from train.tasks.data import Examples, TaskData
+from train.tasks.table import Task
+
+
+class TextTask:
+    """A classification of, or a regression on, one text or a pair of texts.
+
+    Args:
+      task: the row of the task table.
+      data: its examples.
+      preprocess: makes the encoder's inputs.
+
+    Attributes:
+      train: what is trained on.
+      loss, loss_weights: for `compile`.
+      splits: names of the labelled splits besides train; `dev` is the first.
+    """
+
+    loss_weights = None
+
+    def __init__(self, task: Task, data: TaskData, preprocess: BertPreprocessor) -> None:
+        self._task = task
+        self._data = data
+        self._preprocess = preprocess
+        self.train = text_source(data.train, preprocess)
+        if task.kind == "regression":
+            self.loss = tf_keras.losses.MeanSquaredError()
+        else:
+            self.loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        labelled = {"dev": data.dev, "test": data.test, **data.further}
+        self._labelled = {name: split for name, split in labelled.items() if split is not None}
+        self._sources = {
+            name: text_source(split, preprocess) for name, split in self._labelled.items()
+        }
+        self.splits = tuple(self._labelled)
+
+    def describe(self) -> str:
+        """Returns the classes and the sizes of the splits, for a person."""
+        kind = f"{len(self._data.label_names)} classes" if self._data.label_names else "values"
+        sizes = [f"{size} {name}" for name, size in self.sizes().items() if size]
+        return f"{kind}; examples: {', '.join(sizes)}"
+
+    def sizes(self) -> dict[str, int]:
+        """Returns the number of examples of each split."""
+        splits = {name: len(split) for name, split in self._labelled.items()}
+        return {"train": len(self.train), "test": 0} | splits
+
+    def metadata(self) -> dict[str, Any]:
+        """Returns what an adapter's description says of the task."""
+        return {"labels": list(self._data.label_names)}
+
+    def output_range(self, pooling: str) -> int | None:
+        """Returns how many positions the encoder's last block must compute; `None` is all."""
+        return 1 if pooling == "pooler" else None  # The pooler reads the first alone.
+
+    def build(self, encoder: tf_keras.layers.Layer, pooling: str, **method: Any) -> tf_keras.Model:
+        """Builds the model; `method` are `build_classifier`'s arguments on what trains."""
+        outputs = max(1, len(self._data.label_names))
+        return build_classifier(encoder, outputs, pooling=pooling, **method)
+
+    def evaluate(
+        self, predict: Callable[[Source], np.ndarray], splits: Iterable[str]
+    ) -> dict[str, dict[str, float]]:
+        """Returns the metrics of each of the named splits."""
+        metrics = {}
+        for name in splits:
+            outputs = predict(self._sources[name])
+            metrics[name] = evaluate(self._task.metrics, self._labelled[name].labels, outputs)
+        return metrics
+
+    def predict_test(self, predict: Callable[[Source], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the outputs for each split that is published without labels."""
+        return {
+            name: predict(text_source(split, self._preprocess))
+            for name, split in self._data.unlabelled.items()
+        }
+
+    def write_predictions(
+        self, run_folder: str | os.PathLike, outputs: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes what `predict_test` returned, one file per split, and their zip."""
+        names, files = self._data.label_names, {}
+        for name, values in outputs.items():
+            split = self._data.unlabelled[name]
+            files[name] = write_predictions(run_folder, name, split, names, values)
+        write_zip(pathlib.Path(run_folder, "submission.zip"), files)
+
+    def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
+        """Writes the SavedModel that takes raw text."""
+        columns = len(self._data.train.columns)
+        export_text_model(folder, model, self._preprocess, self._data.label_names, columns)
+
+
+def text_source(examples: Examples, preprocess: BertPreprocessor) -> Source:
+    """Returns a split that is tokenised when it is read; without labels they are 0."""
+    columns = [tf.constant(column) for column in examples.columns]
+    labels = examples.labels
+    labels = tf.constant(np.zeros(len(examples), np.int32) if labels is None else labels)
+
+    def gather(indices: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        texts = [tf.gather(column, indices) for column in columns]
+        return preprocess(texts), tf.gather(labels, indices)
+
+    texts = zip(*examples.columns, strict=True)
+    return Source(np.array([sum(map(len, row)) for row in texts]), gather)
