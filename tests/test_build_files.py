@@ -11,18 +11,38 @@ ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = sorted(
     path for name in ("keras_adapters", "train") for path in ROOT.glob(f"{name}/**/*.py")
 )
-# The rooms of keras_adapters from the ground up: each imports from itself and those before it.
-ROOMS = (
-    "atomic",
-    "methods",
-    "bottleneck",
-    "keras3",
-    "preprocessor",
-    "fingerprint",
-    "model_garden",
-    "adapter_file",
-    "converters",
-)
+# The rooms of each package from the ground up: each imports from itself and those before it.
+ROOMS = {
+    "keras_adapters": (
+        "atomic",
+        "methods",
+        "bottleneck",
+        "keras3",
+        "preprocessor",
+        "fingerprint",
+        "model_garden",
+        "adapter_file",
+        "converters",
+    ),
+    "train": (
+        "command",
+        "quiet",
+        "tasks",
+        "encoders",
+        "fit",
+        "objectives",
+        "config",
+        "settle",
+        "run_folder",
+        "results",
+        "assembly",
+        "outputs",
+        "experiment",
+        "run",
+        "classify",
+        "submission",
+    ),
+}
 
 
 def module_name(path):
@@ -33,18 +53,13 @@ def module_name(path):
 MODULES = {module_name(path): path for path in SOURCES}
 
 
-def running_nodes(node):
-    """The syntax tree's nodes, but for what only type checkers read."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
-            yield from running_nodes(child)
-
-
 def imports_of(source):
-    """The modules of this repository that a source imports, inside functions too."""
+    """The modules of this repository that a source imports.
+
+    Inside functions too, and for type checkers alone.
+    """
     found = set()
-    for node in running_nodes(ast.parse(source)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -107,11 +122,20 @@ def test_the_library_imports_nothing_of_the_application():
             assert not [name for name in imports if name.startswith("train")], module
 
 
-def test_the_library_imports_in_one_direction():
+@pytest.mark.parametrize("package", ROOMS)
+def test_imports_go_in_one_direction(package):
+    rooms = ROOMS[package]
     for module, imports in IMPORTS.items():
-        if module.startswith("keras_adapters."):
-            reach = ROOMS[: ROOMS.index(module.split(".")[1]) + 1]
-            assert {name.partition(".")[2].split(".")[0] for name in imports} <= set(reach), module
+        if module.startswith(f"{package}."):
+            reach = rooms[: rooms.index(module.split(".")[1]) + 1]
+            inside = [name for name in imports if name.startswith(f"{package}.")]
+            assert {name.split(".")[1] for name in inside} <= set(reach), module
+
+
+def test_training_and_tasks_do_not_know_each_other():
+    for module, imports in IMPORTS.items():
+        if module.startswith("train.fit."):
+            assert not [name for name in imports if name.startswith("train.tasks")], module
 
 
 def test_the_tests_bring_every_module():

@@ -18,10 +18,10 @@ def settings(config: RunConfig) -> dict[str, Any]:
     """Returns the settings by which results are told apart; `config.json` has all of them."""
     return {
         "task": config.task,
-        "method": config.method,
-        "adapter_size": config.adapter.size if config.adapter else None,
-        "encoder": config.encoder,
-        "seed": config.seed,
+        "method": config.method.name,
+        "adapter_size": getattr(config.method.insertion, "size", None),
+        "encoder": config.model.encoder,
+        "seed": config.fit.seed,
     }
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from keras_adapters.methods.bottleneck import AdapterConfig
-from train.config import LEARNING_RATES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
-from train.encoders.find import DEFAULT
+from keras_adapters.methods.method import METHODS
+from train import command
+from train.config import POOLINGS, PRECISIONS, STRATEGIES, RunConfig
+from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
+from train.fit.interruptions import Interruptions, Preempted
+from train.fit.workers import is_first_worker, several_workers
+from train.quiet import quiet_tensorflow
 from train.run_folder import RunFolder
+from train.settle import settle
 from train.tasks.table import TASKS
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
-flags.DEFINE_enum("method", "adapters", list(LEARNING_RATES), "What trains: the transfer method.")
+flags.DEFINE_enum("method", "adapters", list(METHODS), "What trains: the transfer method.")
 flags.DEFINE_integer(
     "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
@@ -47,6 +51,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
 flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
+flags.DEFINE_float("worker_minutes", 10.0, "Minutes that a worker waits for the others' start.")
 flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
 flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
@@ -60,42 +65,59 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
         config = _config_from_flags()
-        data = TASKS[config.task].read(config)
-        if config.predict_test and TASKS[config.task].kind != "span" and not data.unlabelled:
-            raise ValueError(f"--predict_test: {config.task} has no test split without labels here")
-        folder = RunFolder(config, data.fingerprint())
-    except (ValueError, OSError) as error:
+        encoder = find_encoder(config.model.encoder)
+        with Interruptions() as interruptions:
+            _run(settle(config, encoder), encoder, interruptions)
+    except BrokenPipeError:
+        raise  # See `train.command`.
+    except Preempted as error:
+        print(f"Stopped: {error}", file=sys.stderr)
+        sys.exit(128 + error.signum)
+    except (ValueError, OSError, FloatingPointError) as error:
+        logging.debug("Where the error is from:", exc_info=True)
         sys.exit(f"error: {error}")
-    results = folder.results()
-    if results:
-        print(f"This run has finished before; its results stand in {folder.path}.")
-    else:
-        # TensorFlow takes seconds to import; by now the settings and the data are known good.
-        from train import experiment
 
-        # TensorFlow logs its housekeeping as "info".
-        if not FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)
-        try:
-            results = experiment.run(config, data, folder)
-        except experiment.Preempted as error:
-            print(f"Stopped: {error}. The same command goes on from there.", file=sys.stderr)
-            sys.exit(128 + signal.SIGTERM)
-        except (ValueError, OSError, FloatingPointError) as error:
-            logging.debug("Where the error is from:", exc_info=True)
-            sys.exit(f"error: {error}")
-    if results:
-        print(_summary(results, folder))
+
+def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions) -> None:
+    quiet_tensorflow(FLAGS.tensorflow_log)
+    device = config.device
+    # Several workers must find each other before anything else of TensorFlow, with which some
+    # tasks are read. Otherwise the data comes first: TensorFlow takes seconds to import, and a
+    # malformed row is to be reported at once.
+    strategy = _make_strategy(config) if several_workers(device.strategy, device.tpu) else None
+    data = TASKS[config.task].read(config.files)
+    if config.keep.predict_test:
+        data = data.with_unlabelled()
+    first = is_first_worker(device.strategy, device.tpu)
+    with RunFolder(config, data.fingerprint(), encoder.checksum, writes=first) as folder:
+        results = folder.results()
+        if results is None:
+            from train import experiment
+
+            strategy = strategy or _make_strategy(config)
+            results = experiment.run(config, data, encoder, folder, strategy, interruptions)
+        else:
+            missing = folder.missing() if first else []
+            making = f"; making what it lacks: {', '.join(missing)}" if missing else ""
+            print(f"This run has finished before; its results stand in {folder.path}{making}.")
+            if first and (missing or not folder.knows_encoder):
+                from train import experiment
+
+                experiment.complete(config, data, encoder, folder, interruptions)
+        if results:
+            print(_summary(results, folder))
+
+
+def _make_strategy(config: RunConfig) -> Any:
+    from train.fit.strategies import make_strategy
+
+    device = config.device
+    return make_strategy(device.strategy, device.tpu, worker_minutes=device.worker_minutes)
 
 
 def _config_from_flags() -> RunConfig:
-    same = {
-        name: FLAGS[name].value
-        for name in RunConfig.__dataclass_fields__
-        if name not in ("adapter", "text_columns")
-    }
-    adapter = None if FLAGS.adapter_size is None else AdapterConfig(size=FLAGS.adapter_size)
-    return RunConfig(adapter=adapter, text_columns=tuple(FLAGS.text_columns), **same)
+    settings = {name: FLAGS[name].value for name in RunConfig.setting_names()}
+    return RunConfig.from_settings(**settings)
 
 
 def _summary(results: dict[str, Any], folder: RunFolder) -> str:
@@ -127,4 +149,4 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

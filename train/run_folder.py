@@ -1,9 +1,12 @@
-"""The folder of one run: what it holds, and whether a run may go on in it."""
+"""The folder of one run: whose it is, what it holds, and what of it is missing."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import pathlib
+import socket
 from typing import Any
 
 from keras_adapters.atomic import write_text
@@ -11,70 +14,197 @@ from train.config import RunConfig
 
 _SETTINGS = "config.json"
 _RESULTS = "results.json"
-# Where and how often a run is kept, not what it is: a moved folder is still the same run.
-_KEEPING = ("output_dir", "checkpoint_minutes", "keep_checkpoints", "tpu")
+_LOCK = ".lock"
+# What is read of a run's results.
+_RESULT_KINDS = {"task": str, "method": str, "parameters": dict, "metrics": dict, "examples": dict}
 
 
 class RunFolder:
-    """The files of one run.
+    """The files of one run, locked against other processes until `close`.
+
+    What a run is, `RunConfig.identity` says, with the data by its checksum and the encoder
+    by its contents. A folder takes one run, however often it is started.
 
     Args:
-      config: the run; its `output_dir` is the folder, made if it is not there.
-      data: a fingerprint of the task's examples, of which the run is part.
+      config: the run, settled; its `output_dir` is the folder, made if it is not there.
+      data: a checksum of the task's examples.
+      encoder: a checksum of the encoder's files.
+      writes: whether this process writes the run's files; of several workers the first does.
 
     Raises:
       ValueError: the folder holds a run with other settings, which are listed, or a
         `config.json` that is not a run's.
-      OSError: the folder cannot be written.
+      OSError: the folder cannot be read or written, or another process works in it.
 
     Attributes:
+      path: the folder.
       adapter, saved_model, checkpoints, logs, predictions: paths of the run's outputs.
+      writes: the argument.
     """
 
-    def __init__(self, config: RunConfig, data: int) -> None:
-        self.path = pathlib.Path(config.output_dir)
+    def __init__(self, config: RunConfig, data: int, encoder: str, writes: bool = True) -> None:
+        self.path = pathlib.Path(config.keep.output_dir)
         self.adapter = self.path / "adapter"
         self.saved_model = self.path / "saved_model"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
         self.predictions = self.path / "predictions"
-        settings = {**config.to_json_dict(), "data": data}
-        path = self.path / _SETTINGS
-        if path.is_file():
-            _check_same(path, settings)
+        self.writes = writes
+        self._config = config
+        self._settings = {**config.to_json_dict(), "data": data, "encoder_files": encoder}
+        self._fingerprint: str | None = None
+        self._lock: int | None = None
+        if not writes:
+            return
         try:
-            write_text(path, json.dumps(settings, indent=2) + "\n")
-        except OSError as error:
-            raise OSError(f"--output_dir={self.path} cannot be written: {error}") from error
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._compare(self._read(_SETTINGS))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes work in the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def knows_encoder(self) -> bool:
+        """Whether the encoder's files are those that the run began with, to the byte."""
+        return self._fingerprint is not None
+
+    def check_encoder(self, fingerprint: str) -> None:
+        """Keeps the fingerprint of the encoder of a run that begins, or compares it.
+
+        Args:
+          fingerprint: of the encoder's contents, in whatever files they came.
+
+        Raises:
+          ValueError: the run was begun with another encoder.
+          OSError: the folder cannot be written.
+        """
+        if not self.writes:
+            return
+        begun = self._read(_SETTINGS) or {}
+        earlier = begun.get("encoder")
+        if earlier not in (None, fingerprint):
+            raise ValueError(
+                f"--encoder={self._config.model.encoder} is not the encoder that the run in "
+                f"{self.path} was begun with: its weights or its vocabulary have changed. Name "
+                "that one, or another --output_dir"
+            )
+        self._fingerprint = fingerprint
+        self._write(_SETTINGS, {**self._settings, "encoder": fingerprint})
 
     def results(self) -> dict[str, Any] | None:
-        """Returns the results of the run if it has finished."""
-        path = self.path / _RESULTS
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        """Returns the results of the run if it has finished.
+
+        Raises:
+          ValueError: `results.json` does not hold a run's results.
+          OSError: it cannot be read.
+        """
+        results = self._read(_RESULTS)
+        if results is not None and not all(
+            isinstance(results.get(name), kind) for name, kind in _RESULT_KINDS.items()
+        ):
+            raise self._damaged(_RESULTS)
+        return results
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`, which marks the run as finished."""
-        write_text(self.path / _RESULTS, json.dumps(results, indent=2) + "\n")
+        self._write(_RESULTS, results)
 
+    def missing(self) -> list[str]:
+        """Returns the names of the outputs that the settings ask for and the folder lacks."""
+        keep = self._config.keep
+        wanted = {"adapter": True, "saved_model": keep.export, "predictions": keep.predict_test}
+        return [name for name, asked in wanted.items() if asked and not self._has(name)]
 
-def _check_same(path: pathlib.Path, settings: dict[str, Any]) -> None:
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # Not JSON, or not UTF-8.
-        earlier = None
-    if not isinstance(earlier, dict):
-        raise ValueError(
-            f"--output_dir={path.parent} holds a {path.name} that is not a run's. "
-            "Name another folder, or remove that file"
-        )
-    differing = [
-        f"  {name}: {earlier.get(name)!r} there, {settings.get(name)!r} now"
-        for name in sorted({*earlier, *settings} - {*_KEEPING})
-        if earlier.get(name) != settings.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"--output_dir={path.parent} holds a run with other settings:\n"
-            + "\n".join(differing)
-            + "\nName another folder, or remove that one"
+    def _has(self, name: str) -> bool:
+        path = self.path / name
+        return path.is_dir() and any(path.iterdir())
+
+    def _take_lock(self) -> None:
+        path = self.path / _LOCK
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OSError(f"--output_dir={self.path} cannot be written: {error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._lock, 1000, 0).decode("utf-8", "replace").strip()
+            raise OSError(
+                f"--output_dir={self.path} is in use by {holder or 'another process'}. Wait for "
+                "it, end it, or name another folder"
+            ) from error
+        except OSError:
+            return  # A file system without locks.
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def _compare(self, begun: dict[str, Any] | None) -> None:
+        if begun is None:
+            if self.results() is not None:
+                raise ValueError(
+                    f"{self.path / _RESULTS} stands there without {_SETTINGS}, so whose results "
+                    "they are is not known. Name another --output_dir, or remove that one"
+                )
+            self._write(_SETTINGS, self._settings)
+            return
+        try:
+            earlier = RunConfig.from_json_dict(begun).identity() | {"data": begun["data"]}
+        except (ValueError, KeyError) as error:
+            raise self._damaged(_SETTINGS) from error
+        now = self._config.identity() | {"data": self._settings["data"]}
+        differing = [
+            f"  {name}: {earlier[name]!r} there, {now[name]!r} now"
+            for name in now
+            if earlier[name] != now[name]
+        ]
+        if differing:
+            raise ValueError(
+                f"--output_dir={self.path} holds a run with other settings:\n"
+                + "\n".join(differing)
+                + "\nName another folder, or remove that one"
+            )
+        if begun.get("encoder_files") == self._settings["encoder_files"]:
+            self._fingerprint = begun.get("encoder")
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OSError(f"{path} cannot be read: {error}") from error
+        except (ValueError, RecursionError) as error:  # Not JSON, or not UTF-8.
+            raise self._damaged(name) from error
+        if not isinstance(content, dict):
+            raise self._damaged(name)
+        return content
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        try:
+            write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+        except OSError as error:
+            raise OSError(f"--output_dir={self.path} cannot be written: {error}") from error
+
+    def _damaged(self, name: str) -> ValueError:
+        return ValueError(
+            f"--output_dir={self.path} holds a {name} that is not a run's, or is damaged. "
+            + (
+                "Remove that file, and the run is finished from its checkpoints"
+                if name == _RESULTS
+                else "Name another folder, or remove that file"
+            )
         )

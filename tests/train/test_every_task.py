@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from train.tasks.glue import SPECS
+from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.table import TASKS
 
 COUNT = {"train": 200, "dev": 37, "test": 19}
@@ -71,30 +72,38 @@ PROGRAM = """
 import json, sys
 import tensorflow as tf
 import tensorflow_text
-from keras_adapters.methods.bottleneck import AdapterConfig
 from train import experiment
 from train.config import RunConfig
+from train.encoders.find import find_encoder
+from train.fit.interruptions import Interruptions
+from train.fit.strategies import make_strategy
 from train.run_folder import RunFolder
+from train.settle import settle
+from train.tasks.forms import Spans
 from train.tasks.table import TASKS
 
 answers = {}
-encoder, exported, tasks = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+encoder, exported, tasks = find_encoder(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]
 for task in tasks:
-    span = TASKS[task].kind == "span"
-    config = RunConfig(
-        task=task, data_dir="data", encoder=encoder, adapter=AdapterConfig(size=2), epochs=1,
+    form = TASKS[task].form
+    span = isinstance(form, Spans)
+    config = RunConfig.from_settings(
+        task, data_dir="data", encoder=sys.argv[1], adapter_size=2, epochs=1,
         batch_size=8, max_seq_length=96 if span else 24, predict_test=True,
         checkpoint_minutes=60.0, gradient_accumulation_steps=1, output_dir=f"runs/{task}",
         export=task in exported,
     )
-    data = TASKS[task].read(config)
-    experiment.run(config, data, RunFolder(config, data.fingerprint()))
-    if not config.export:
+    config = settle(config, encoder)
+    data = TASKS[task].read(config.files).with_unlabelled()
+    strategy = make_strategy("one_device")
+    with RunFolder(config, data.fingerprint(), encoder.checksum) as folder, Interruptions() as stops:
+        experiment.run(config, data, encoder, folder, strategy, stops)
+    if not config.keep.export:
         continue
     model = tf.saved_model.load(f"runs/{task}/saved_model")
     texts = [tf.constant(["w1 w2 w3", ""]), tf.constant(["w4 w5", "w6"])]
     names = ("question", "context") if span else ("text", "text_pair")
-    inputs = dict(zip(names[: TASKS[task].text_columns], texts))
+    inputs = dict(zip(names[: form.columns], texts))
     outputs = model.signatures["serving_default"](**inputs)
     answers[task] = {name: value.numpy().astype(str).tolist() for name, value in outputs.items()}
 print("\\n" + json.dumps(answers))
@@ -177,7 +186,7 @@ def test_trains_scores_and_predicts(task, finished):
     for metrics in results["metrics"].values():
         assert list(metrics)[: len(TASKS[task].metrics)] == list(TASKS[task].metrics)
         assert all(-1 <= metrics[name] <= 1 for name in TASKS[task].metrics)
-    if TASKS[task].kind == "span":
+    if isinstance(TASKS[task].form, Spans):
         path = folder / "runs" / task / "predictions" / "predictions.json"
         assert set(json.loads(path.read_text())) == {f"dev{number}" for number in range(9)}
 
@@ -185,12 +194,12 @@ def test_trains_scores_and_predicts(task, finished):
 @pytest.mark.parametrize("task", EXPORTED)
 def test_exports(task, finished):
     folder, answers = finished
-    if TASKS[task].kind == "classification":
+    if isinstance(TASKS[task].form, Classification):
         description = json.loads((folder / "runs" / task / "adapter/adapter.json").read_text())
         label_names = description["metadata"]["labels"]
         assert set(answers[task]["label"]) <= set(label_names)
         assert np.shape(answers[task]["probabilities"]) == (2, len(label_names))
-    elif TASKS[task].kind == "regression":
+    elif isinstance(TASKS[task].form, Regression):
         assert np.all(np.isfinite(np.array(answers[task]["value"], float)))
     else:
         assert len(answers[task]["answer"]) == 2

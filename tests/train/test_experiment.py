@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import safetensors.numpy
 import tensorflow as tf
 
 from keras_adapters.adapter_file import load_adapter, read_metadata
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
+from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
 from train.objectives.model import build_classifier
 from train.tasks import packaged
@@ -115,9 +117,9 @@ def test_adapter_and_saved_model_are_one_model(finished, minilm):
     tensors = safetensors.numpy.load_file(folder / "adapter" / "adapter.safetensors")
     assert sum(tensor.size for tensor in tensors.values()) == results["parameters"]["trained"]
     metadata = read_metadata(folder / "adapter")
-    encoder = load_hugging_face(minilm.folder)
-    model = build_classifier(encoder, 2, method="full", pooling=metadata["pooling"])
-    load_adapter(folder / "adapter", encoder, model)
+    encoder = load_encoder(minilm.checkpoint)
+    model = build_classifier(encoder, 2, method=Method.named("full"), pooling=metadata["pooling"])
+    load_adapter(folder / "adapter", model, encoder)
     assert metadata["labels"] == ["acq", "earn"]
     preprocess = BertPreprocessor(minilm.vocab_file, True, metadata["max_seq_length"])
     texts = tf.constant(["net profit rose in the quarter", "agreed to buy the company's shares"])
@@ -147,6 +149,54 @@ def test_goes_on_after_the_last_step(finished):
     assert "Going on after step 36" in again.stdout
     assert "epoch 1/3" not in again.stderr
     assert json.loads((folder / "results.json").read_text())["metrics"] == results["metrics"]
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, its flags, and what its first lines on stdout say."""
+    folder, _, flags = finished
+    shutil.copytree(folder, tmp_path / "out")
+
+    def again(*more):
+        done = run(*flags, *more, cwd=tmp_path)
+        return done, tmp_path / "out"
+
+    return again, tmp_path / "out"
+
+
+def classify(saved_model):
+    texts = tf.constant(["net profit rose in the quarter", "agreed to buy the company's shares"])
+    signature = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    return signature(text=texts)["probabilities"].numpy()
+
+
+@pytest.mark.parametrize("lost", [["saved_model"], ["saved_model", "adapter"]], ids=str)
+def test_lost_outputs_of_a_finished_run_are_made_again(copied, finished, lost):
+    again, out = copied
+    adapter = (out / "adapter" / "adapter.safetensors").read_bytes()
+    results = (out / "results.json").read_bytes()
+    for name in lost:
+        shutil.rmtree(out / name)
+    if "adapter" not in lost:
+        shutil.rmtree(out / "checkpoints")
+    done, _ = again("--strategy=one_device")
+    assert done.returncode == 0, done.stderr
+    assert "epoch" not in done.stderr  # Nothing was trained.
+    assert "making what it lacks: " + ", ".join(sorted(lost)) in done.stdout
+    assert (out / "adapter" / "adapter.safetensors").read_bytes() == adapter
+    assert (out / "results.json").read_bytes() == results
+    np.testing.assert_array_equal(classify(out / "saved_model"), classify(finished[0] / "saved_model"))
+
+
+def test_a_finished_run_whose_weights_are_gone_is_an_error(copied):
+    again, out = copied
+    for name in ("saved_model", "adapter", "checkpoints"):
+        shutil.rmtree(out / name)
+    done, _ = again()
+    assert done.returncode == 1
+    assert "what it trained is gone" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (out / "adapter").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+import pathlib
+
+import pytest
+
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import METHODS, Method
+from train.config import RunConfig
+from train.encoders.find import find_encoder
+from train.settle import settle
+from train.tasks.table import TASKS
+
+
+def settled(task="reuters_r8", **settings):
+    config = RunConfig.from_settings(task, **settings)
+    return settle(config, find_encoder(config.model.encoder))
+
+
+@pytest.fixture
+def csv_files(tmp_path):
+    """Settings of a task of one's own, with files that are there."""
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.csv").write_text("text,label\n")
+    files = {f"{name}_file": str(tmp_path / f"{name}.csv") for name in ("train", "dev", "test")}
+    return {"task": "csv", **files}
+
+
+def test_nothing_is_left_open_but_what_devices_decide():
+    config = settled()
+    recipe = TASKS["reuters_r8"].recipe
+    assert config.method == Method(AdapterConfig(recipe.adapter_size))
+    assert (config.fit.learning_rate, config.fit.epochs) == (recipe.learning_rate, recipe.epochs)
+    assert config.model.pooling == "mean"  # What the packaged encoder was pretrained for.
+    assert (config.model.head_dropout, config.model.max_seq_length) == (0.1, 128)
+    assert config.keep.output_dir == str(pathlib.Path("runs", "reuters_r8-adapters64-seed0"))
+
+
+def test_settling_again_changes_nothing():
+    config = settled(method="top_layers", top_layers=2)
+    assert settle(config, find_encoder(config.model.encoder)) == config
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_learning_rate_is_by_method_unless_given(method, csv_files):
+    settings = {**csv_files, "method": method}
+    if method == "top_layers":
+        settings["top_layers"] = 2
+    assert settled(**settings).fit.learning_rate == METHODS[method].learning_rate
+    assert settled(**settings, learning_rate=0.5).fit.learning_rate == 0.5
+    assert (settled(**settings).method.insertion is not None) == (method == "adapters")
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "reuters_r8-adapters64-seed0"),
+        ({"adapter_size": 8, "seed": 3}, "reuters_r8-adapters8-seed3"),
+        ({"method": "top_layers", "top_layers": 2}, "reuters_r8-top_layers2-seed0"),
+        ({"method": "full"}, "reuters_r8-full-seed0"),
+    ],
+)
+def test_default_output_dir_is_named_by_the_run(settings, name):
+    assert settled(**settings).keep.output_dir == str(pathlib.Path("runs", name))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "top_layers", "top_layers": 7}, "--top_layers must be 1 to 6"),
+        ({"max_seq_length": 2}, "--max_seq_length must be 3 to 512"),
+        ({"max_seq_length": 513}, "--max_seq_length must be 3 to 512"),
+        ({"task": "squad", "max_seq_length": 64}, "--max_seq_length must be 68 to 512"),
+        ({"task": "squad", "pooling": "mean"}, "--pooling=mean goes with tasks"),
+        ({"task": "squad_v2", "pooling": "pooler"}, "--pooling=pooler goes with tasks"),
+        ({"task": "mrpc", "max_seq_length": 4}, "--max_seq_length must be 5"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_an_error_before_any_data_is_read(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settled(**settings)
+
+
+def test_a_pair_of_columns_needs_more_tokens(csv_files):
+    assert settled(**csv_files, text_columns=("a", "b"), max_seq_length=5)
+    with pytest.raises(ValueError, match="--max_seq_length must be 5"):
+        settled(**csv_files, text_columns=("a", "b"), max_seq_length=4)
+
+
+def test_questions_have_defaults_of_their_own():
+    config = settled("squad")
+    assert (config.model.max_seq_length, config.model.head_dropout) == (384, 0.0)
+
+
+@pytest.mark.parametrize("name", ["train_file", "dev_file", "test_file"])
+def test_missing_file_is_an_error_that_names_its_flag(csv_files, name):
+    with pytest.raises(FileNotFoundError, match=f"--{name}=gone.csv"):
+        settled(**{**csv_files, name: "gone.csv"})
+
+
+def test_missing_folder_is_an_error_that_names_its_flag(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--data_dir"):
+        settled(data_dir=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("names", [("train_file", "dev_file"), ("dev_file", "test_file")])
+def test_one_file_for_two_splits_is_an_error_however_it_is_spelt(csv_files, names):
+    path = pathlib.Path(csv_files[names[0]])
+    again = str(path.parent / ".." / path.parent.name / path.name)
+    with pytest.raises(ValueError, match=f"--{names[0]} and --{names[1]}"):
+        settled(**{**csv_files, names[1]: again})
+
+
+def test_output_dir_that_is_a_file_is_an_error(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ValueError, match="--output_dir"):
+        settled(output_dir=str(tmp_path / "out"))
+
+
+def test_a_tasks_recipe_is_the_default_of_adapters():
+    config, recipe = settled("rte"), TASKS["rte"].recipe
+    assert (config.fit.learning_rate, config.fit.epochs) == (recipe.learning_rate, recipe.epochs)
+    assert config.method == Method(AdapterConfig(recipe.adapter_size))
+    given = settled("rte", learning_rate=1e-3, epochs=2, adapter_size=4)
+    assert (given.fit.learning_rate, given.fit.epochs) == (1e-3, 2)
+    assert given.method.insertion.size == 4
+    full = settled("rte", method="full")
+    assert (full.fit.learning_rate, full.fit.epochs) == (METHODS["full"].learning_rate, 3)
+
+
+def test_a_recipe_of_one_encoder_is_not_for_others(make_tiny_folder, tmp_path):
+    recipe = TASKS["reuters_r8"].recipe
+    encoder = str(make_tiny_folder(tmp_path / "encoder"))
+    rate = settled(encoder=encoder).fit.learning_rate
+    assert rate == METHODS["adapters"].learning_rate != recipe.learning_rate

@@ -1,0 +1,121 @@
+"""What a run works with: objective, encoder and compiled model, put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+import tensorflow as tf
+import tf_keras
+
+from keras_adapters.converters.load import load_encoder
+from keras_adapters.fingerprint import fingerprint
+from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.preprocessor import BertPreprocessor
+from train.config import RunConfig
+from train.encoders.find import EncoderFiles
+from train.fit.compile import compile_model
+from train.fit.execution import Execution, plan_execution
+from train.fit.input_pipeline import steps_per_epoch
+from train.fit.rematerialization import rematerialize
+from train.objectives.objective import Objective
+from train.objectives.table import make_objective
+from train.run_folder import RunFolder
+from train.tasks.data import TaskData
+from train.tasks.squad import SquadData
+from train.tasks.table import TASKS
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+    """What a run works with.
+
+    Args:
+      config: the run, settled.
+      files: the encoder's files.
+      folder: where the run's files go.
+      strategy: where it runs.
+      execution: how a batch is computed there.
+      objective: what trains and is scored.
+      encoder: the pretrained encoder with what the method inserts.
+      model: the compiled model around it.
+    """
+
+    config: RunConfig
+    files: EncoderFiles
+    folder: RunFolder
+    strategy: tf.distribute.Strategy
+    execution: Execution
+    objective: Objective
+    encoder: tf_keras.layers.Layer
+    model: tf_keras.Model
+
+
+def assemble(
+    config: RunConfig,
+    data: TaskData | SquadData,
+    files: EncoderFiles,
+    folder: RunFolder,
+    strategy: tf.distribute.Strategy,
+) -> Assembly:
+    """Loads the encoder, puts in what the method inserts, and compiles the model around it.
+
+    Args:
+      config: the run, settled.
+      data: the task's examples.
+      files: the encoder's files.
+      folder: of the run; it is told the encoder's fingerprint.
+      strategy: where the model will run.
+
+    Raises:
+      OSError, ValueError: as the parts say; or the run was begun with another encoder.
+    """
+    execution = plan_execution(
+        strategy,
+        config.fit.batch_size,
+        config.fit.gradient_accumulation_steps,
+        config.device.steps_per_execution,
+    )
+    tf_keras.utils.set_random_seed(config.fit.seed)
+    tf.config.experimental.enable_op_determinism()
+    policy = "mixed_bfloat16" if config.fit.precision == "bfloat16" else "float32"
+    tf_keras.mixed_precision.set_global_policy(policy)
+    if config.fit.max_train_examples:
+        train = data.train.sample(config.fit.max_train_examples, config.fit.seed)
+        data = dataclasses.replace(data, train=train)
+    objective = make_objective(
+        TASKS[config.task],
+        data,
+        BertPreprocessor(files.vocab_file, files.lower_case, config.model.max_seq_length),
+        pooling=config.model.pooling,
+        head_dropout=config.model.head_dropout,
+    )
+    steps = steps_per_epoch(len(objective.train), config.fit.batch_size)
+    with strategy.scope():
+        encoder = load_encoder(files.checkpoint, output_range=objective.output_range)
+        folder.check_encoder(_fingerprint(encoder, files))
+        if config.fit.rematerialize:
+            rematerialize(encoder)
+        model = objective.build(encoder, config.method)
+        compile_model(
+            model,
+            objective.loss,
+            loss_weights=objective.loss_weights,
+            learning_rate=config.fit.learning_rate,
+            steps=steps * config.fit.epochs,
+            seed=config.fit.seed,
+            execution=dataclasses.replace(
+                execution, steps_per_execution=min(steps, execution.steps_per_execution)
+            ),
+        )
+    return Assembly(config, files, folder, strategy, execution, objective, encoder, model)
+
+
+def _fingerprint(encoder: tf_keras.layers.Layer, files: EncoderFiles) -> str:
+    """Returns the SHA-256 of what an encoder is, in whatever files it came."""
+    digest = hashlib.sha256(fingerprint(encoder_variables(encoder)).encode())
+    digest.update(json.dumps(files.config, sort_keys=True).encode())
+    digest.update(f"{files.lower_case}".encode())
+    digest.update(files.vocab_file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,23 @@
+"""How a command starts and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Reads the flags and runs `main`; ends quietly when who reads the output has gone."""
+    try:
+        try:
+            app.run(main)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)

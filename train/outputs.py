@@ -1,0 +1,59 @@
+"""Writes what a run leaves beside its results: the adapter, predictions, the SavedModel."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from keras_adapters.adapter_file import save_adapter
+from train.assembly import Assembly
+from train.fit.interruptions import Interruptions
+
+
+def write_adapter(built: Assembly, interruptions: Interruptions) -> None:
+    """Writes what was trained, alone, to the run's `adapter`.
+
+    Raises:
+      OSError: it cannot be written.
+      Preempted: a signal came; what stood there before still does.
+    """
+    config = built.config
+    metadata = {
+        "task": config.task,
+        "method": config.method.name,
+        "encoder": config.model.encoder,
+        "pooling": config.model.pooling,
+        "max_seq_length": config.model.max_seq_length,
+        **built.objective.metadata(),
+    }
+    with _writing(built.folder.adapter, interruptions) as path:
+        save_adapter(path, built.model, built.encoder, metadata)
+
+
+def write_predictions(built: Assembly, predicted: Any, interruptions: Interruptions) -> None:
+    """Writes what `Objective.predict_test` returned; raises as `write_adapter` does."""
+    with _writing(built.folder.predictions, interruptions):
+        built.objective.write_predictions(built.folder.path, predicted)
+
+
+def export(built: Assembly, interruptions: Interruptions) -> None:
+    """Writes the SavedModel that takes raw text; raises as `write_adapter` does."""
+    with _writing(built.folder.saved_model, interruptions) as path:
+        built.objective.export(path, built.model)
+
+
+@contextlib.contextmanager
+def _writing(path: pathlib.Path, interruptions: Interruptions) -> Iterator[pathlib.Path]:
+    """Yields a path that is being written; errors of writing name it and say what is kept."""
+    try:
+        with interruptions.during(f"writing {path}"):
+            yield path
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(
+            f"{path} cannot be written: {error}. What was trained is kept in the run's "
+            "checkpoints: make room, or mend the folder, then run the same command to go on"
+        ) from error

@@ -1,0 +1,99 @@
+"""Fills in what a run's settings leave open: by the task's recipe, the method and the encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import METHODS, Method
+from train.config import RunConfig
+from train.encoders.find import EncoderFiles
+from train.tasks.table import TASKS
+
+_EPOCHS = 3
+
+
+def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
+    """Fills in what was left open and checks what the task and the encoder decide.
+
+    Args:
+      config: a run's settings.
+      encoder: the files of `config.model.encoder`.
+
+    Returns:
+      The settings with a method, a pooling and numbers, and without `None` but for what the
+      devices decide.
+
+    Raises:
+      ValueError: a setting does not fit the task or the encoder; the text names the flag.
+      FileNotFoundError: a file of the task is not there.
+    """
+    task = TASKS[config.task]
+    recipe = task.recipe if config.method is None or config.method.name == "adapters" else None
+    if recipe and recipe.encoder not in (None, config.model.encoder):
+        recipe = None
+    size = AdapterConfig(recipe.adapter_size) if recipe else AdapterConfig()
+    method = config.method or Method.of(size)
+    fit, model, keep = config.fit, config.model, config.keep
+    rate = recipe.learning_rate if recipe else METHODS[method.name].learning_rate
+    epochs = recipe.epochs if recipe else _EPOCHS
+    longest = encoder.config["max_position_embeddings"]
+    settled = dataclasses.replace(
+        config,
+        method=method,
+        fit=dataclasses.replace(
+            fit, learning_rate=fit.learning_rate or rate, epochs=fit.epochs or epochs
+        ),
+        model=dataclasses.replace(
+            model,
+            pooling=_pooling(config, encoder),
+            head_dropout=(
+                task.form.head_dropout if model.head_dropout is None else model.head_dropout
+            ),
+            max_seq_length=model.max_seq_length or min(task.form.seq_length, longest),
+        ),
+        keep=dataclasses.replace(
+            keep, output_dir=keep.output_dir or str(pathlib.Path("runs", _name(config, method)))
+        ),
+    )
+    _check_against_encoder(settled, encoder)
+    config.files.check()
+    if pathlib.Path(settled.keep.output_dir).is_file():
+        raise ValueError(f"--output_dir must name a folder. Received: {settled.keep.output_dir!r}")
+    return settled
+
+
+def _check_against_encoder(config: RunConfig, encoder: EncoderFiles) -> None:
+    form = TASKS[config.task].form
+    shortest = form.shortest(form.columns or len(config.files.text_columns))
+    longest = encoder.config["max_position_embeddings"]
+    if not shortest <= config.model.max_seq_length <= longest:
+        raise ValueError(
+            f"--max_seq_length must be {shortest} to {longest}: --task={config.task} needs the "
+            f"first, and the encoder's longest sequence is the second. "
+            f"Received: {config.model.max_seq_length}"
+        )
+    blocks = encoder.config["num_hidden_layers"]
+    if config.method.top_layers is not None and config.method.top_layers > blocks:
+        raise ValueError(
+            f"--top_layers must be 1 to {blocks}, the encoder's number of blocks. "
+            f"Received: {config.method.top_layers}"
+        )
+
+
+def _pooling(config: RunConfig, encoder: EncoderFiles) -> str:
+    pooling = config.model.pooling
+    if TASKS[config.task].form.pools:
+        return encoder.pooling if pooling == "auto" else pooling
+    if pooling != "auto":
+        raise ValueError(
+            f"--pooling={pooling} goes with tasks whose head reads one vector per text. The head "
+            f"of --task={config.task} reads every position; leave out --pooling"
+        )
+    return "auto"
+
+
+def _name(config: RunConfig, method: Method) -> str:
+    detail = method.top_layers or getattr(method.insertion, "size", "")
+    return f"{config.task}-{method.name}{detail}-seed{config.fit.seed}"
