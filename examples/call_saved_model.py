@@ -1,6 +1,6 @@
 """Calls a SavedModel that `train.run` exported; needs TensorFlow and tensorflow-text alone.
 
-    python examples/call_saved_model.py runs/reuters_r8-adapters64-seed0/saved_model "net profit rose"
+python examples/call_saved_model.py runs/reuters_r8-adapters64-seed0/saved_model "net profit rose"
 """
 
 import sys

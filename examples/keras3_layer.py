@@ -1,6 +1,6 @@
 """A bottleneck adapter in a Keras 3 model of your own, on any backend.
 
-    KERAS_BACKEND=jax python examples/keras3_layer.py
+KERAS_BACKEND=jax python examples/keras3_layer.py
 """
 
 import keras

@@ -159,7 +159,7 @@ class KeepConfig:
         if self.output_dir is not None:
             _check_text("output_dir", self.output_dir)
         _check_count("keep_checkpoints", self.keep_checkpoints, optional=False)
-        if not (_is_number(self.checkpoint_minutes) and 0 <= self.checkpoint_minutes):
+        if not (_is_number(self.checkpoint_minutes) and self.checkpoint_minutes >= 0):
             raise ValueError(
                 f"--checkpoint_minutes must be at least 0. Received: {self.checkpoint_minutes!r}"
             )

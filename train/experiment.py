@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import tensorflow as tf
+from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 
 from keras_adapters.adapter_file import load_adapter
-from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 from train import outputs
 from train.assembly import Assembly, assemble
 from train.config import RunConfig

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -30,6 +31,42 @@ def run_command():
         return process
 
     return command
+
+
+COMMANDS = """
+import contextlib, io, json, sys
+from absl import flags
+from train import run
+
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    flags.FLAGS(["train.run", *arguments])
+    answer = {"error": None}
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            run.main(["train.run"])
+        except SystemExit as error:
+            answer["error"] = str(error)
+    answers.append({**answer, "out": out.getvalue()})
+print("\\n" + json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="session")
+def run_in_turn(run_command):
+    """Runs `train.run` with several lists of flags, one after the other, in one process.
+
+    Returns, for each, what it printed, `out`, and its error in words or `None`.
+    """
+
+    def run(*commands, cwd):
+        done = run_command("-c", COMMANDS, json.dumps(commands), cwd=cwd)
+        assert done.returncode == 0, done.err
+        return [types.SimpleNamespace(**each) for each in json.loads(done.out.splitlines()[-1])]
+
+    return run
 
 
 @pytest.fixture(scope="session")

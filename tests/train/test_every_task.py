@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from train.tasks.forms import Classification, Regression, Spans
 
 from train.tasks.glue import SPECS
-from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.table import TASKS
 
 COUNT = {"train": 200, "dev": 37, "test": 19}
@@ -96,8 +96,8 @@ for task in tasks:
     config = settle(config, encoder)
     data = TASKS[task].read(config.files).with_unlabelled()
     strategy = make_strategy("one_device")
-    with RunFolder(config, data.fingerprint(), encoder.checksum) as folder, Interruptions() as stops:
-        experiment.run(config, data, encoder, folder, strategy, stops)
+    with RunFolder(config, data.fingerprint(), encoder.checksum) as folder, Interruptions() as i:
+        experiment.run(config, data, encoder, folder, strategy, i)
     if not config.keep.export:
         continue
     model = tf.saved_model.load(f"runs/{task}/saved_model")

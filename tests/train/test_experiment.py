@@ -185,7 +185,9 @@ def test_lost_outputs_of_a_finished_run_are_made_again(copied, finished, lost):
     assert "making what it lacks: " + ", ".join(sorted(lost)) in done.stdout
     assert (out / "adapter" / "adapter.safetensors").read_bytes() == adapter
     assert (out / "results.json").read_bytes() == results
-    np.testing.assert_array_equal(classify(out / "saved_model"), classify(finished[0] / "saved_model"))
+    np.testing.assert_array_equal(
+        classify(out / "saved_model"), classify(finished[0] / "saved_model")
+    )
 
 
 def test_a_finished_run_whose_weights_are_gone_is_an_error(copied):

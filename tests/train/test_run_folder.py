@@ -117,9 +117,11 @@ def test_moved_folder_is_still_the_same_run(tmp_path):
 def test_a_file_that_is_not_a_runs_is_an_error_and_kept(tmp_path, name, content):
     open_folder(tmp_path).close()
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"--output_dir=.* holds a {name} that is not"):
-        with open_folder(tmp_path) as folder:
-            folder.results()
+    with (
+        pytest.raises(ValueError, match=rf"--output_dir=.* holds a {name} that is not"),
+        open_folder(tmp_path) as folder,
+    ):
+        folder.results()
     assert (tmp_path / name).read_bytes() == content
 
 
@@ -128,9 +130,8 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, name):
     open_folder(tmp_path).close()
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).mkdir()
-    with pytest.raises(OSError, match=name):
-        with open_folder(tmp_path) as folder:
-            folder.results()
+    with pytest.raises(OSError, match=name), open_folder(tmp_path) as folder:
+        folder.results()
 
 
 def test_results_without_settings_are_an_error(tmp_path):
