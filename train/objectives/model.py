@@ -7,17 +7,17 @@ import tf_keras
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden import add_adapters
 from keras_adapters.model_garden.freezing import set_trainable
+from keras_adapters.model_garden.hosts.host import pooler_of
 from train.fit.step import AccumulatingModel
 
 POOLINGS = ("pooler", "mean")
 
 
-def adapt(encoder, method):
-    method = Method.of(method)
+def adapt(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    """Inserts and freezes."""
     if method.insertion:
         add_adapters(encoder, method.insertion)
-    probe = tf_keras.Model(encoder.inputs, encoder(encoder.inputs))
-    set_trainable(probe, encoder, method.name, method.top_layers)
+    set_trainable(encoder, encoder, method.name, method.top_layers)
 
 
 def build_classifier(
@@ -112,4 +112,6 @@ def _logits(outputs: int) -> tf_keras.layers.Layer:
 
 def _freeze_pooler(encoder: tf_keras.layers.Layer) -> None:
     """Freezes the pooler where it takes no part: there is nothing that it could learn."""
-    encoder.pooler_layer.trainable = False
+    pooler = pooler_of(encoder)
+    if pooler:
+        pooler.trainable = False

@@ -1,4 +1,4 @@
-"""What the SavedModels of all objectives have in common: how they are written, and one signature."""
+"""What the SavedModels of all objectives have in common."""
 
 from __future__ import annotations
 

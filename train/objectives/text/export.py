@@ -24,10 +24,11 @@ def export_text_model(
     """Writes a classifier or a regression with its tokeniser and its labels.
 
     The signature `serving_default` takes `text` (and `text_pair`, for a task of pairs),
-    `<string>[batch]`; for the other, `tokens`, see `write_saved_model`. Both return `label`, `<string>[batch]`, the likeliest label; `probabilities`,
-    `<float32>[batch, classes]`; and `labels`, `<string>[batch, classes]`, the classes in
-    the probabilities' order, once per example because servers expect a batch axis. Of a
-    regression both return `value`, `<float32>[batch]`.
+    `<string>[batch]`; what `tokens` takes is said by `write_saved_model`. Both return
+    `label`, `<string>[batch]`, the likeliest label; `probabilities`, `<float32>[batch,
+    classes]`; and `labels`, `<string>[batch, classes]`, the classes in the probabilities'
+    order, once per example because servers expect a batch axis. Of a regression both return
+    `value`, `<float32>[batch]`.
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
