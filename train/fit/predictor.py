@@ -38,9 +38,15 @@ class Predictor:
         self._fixed_length = fixed_length
         self._between = between
 
+        trimmed_apart = replicas > 1 and not fixed_length
+
+        def on_replica(inputs: Any) -> Any:
+            outputs = model(inputs, training=False)
+            return tf.nest.map_structure(_fill_up, outputs) if trimmed_apart else outputs
+
         @tf.function(reduce_retracing=True)
         def step(inputs: Any) -> Any:
-            outputs = strategy.run(lambda x: model(x, training=False), args=(inputs,))
+            outputs = strategy.run(on_replica, args=(inputs,))
             return tf.nest.map_structure(lambda x: strategy.gather(x, axis=0), outputs)
 
         self._step = step
@@ -64,13 +70,28 @@ class Predictor:
         return tf.nest.map_structure(lambda *parts: _join(parts)[: len(order)][back], *outputs)
 
 
+def _fill_up(output: tf.Tensor) -> tf.Tensor:
+    """Fills an output of one replica up to the longest of all: each trims its own batch."""
+    if output.shape.rank < 2:
+        return output
+    length = tf.shape(output)[1]
+    context = tf.distribute.get_replica_context()
+    longest = tf.reduce_max(context.all_gather(length[tf.newaxis], axis=0))
+    paddings = [[0, 0], [0, longest - length], *[[0, 0]] * (output.shape.rank - 2)]
+    return tf.pad(output, paddings, constant_values=output.dtype.min)
+
+
 def _join(parts: tuple[np.ndarray, ...]) -> np.ndarray:
     """Joins along the first axis, after filling up the second to the longest."""
     if parts[0].ndim > 1:
         longest = max(part.shape[1] for part in parts)
-        lowest = np.finfo(parts[0].dtype).min
+        lowest = tf.as_dtype(parts[0].dtype).min
         parts = tuple(
-            np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=lowest)
+            np.pad(
+                part,
+                ((0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)),
+                constant_values=lowest,
+            )
             for part in parts
         )
     return np.concatenate(parts)

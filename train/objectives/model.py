@@ -1,22 +1,30 @@
-"""Encoder, adapters and head: spliced, then frozen."""
+"""An adapted encoder and the head of a task."""
 
 from __future__ import annotations
 
 import tf_keras
 
-from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 from keras_adapters.model_garden import add_adapters
 from keras_adapters.model_garden.freezing import set_trainable
+from keras_adapters.model_garden.hosts.host import pooler_of
 from train.fit.step import AccumulatingModel
+
+POOLINGS = ("pooler", "mean")
+
+
+def adapt(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    """Inserts and freezes."""
+    if method.insertion:
+        add_adapters(encoder, method.insertion)
+    set_trainable(encoder, encoder, method.name, method.top_layers)
 
 
 def build_classifier(
     encoder: tf_keras.layers.Layer,
     num_outputs: int,
+    method: Method,
     *,
-    method: str = "adapters",
-    adapter: AdapterConfig | None = None,
-    top_layers: int | None = None,
     pooling: str = "pooler",
     dropout: float = 0.1,
 ) -> AccumulatingModel:
@@ -25,11 +33,9 @@ def build_classifier(
     The head is dropout and one dense layer on one vector per text.
 
     Args:
-      encoder: the encoder with its pretrained weights; adapters are added to it in place.
+      encoder: the encoder with its pretrained weights; it is adapted in place.
       num_outputs: number of classes, or 1 for a regression.
-      method: a transfer method, see `keras_adapters.freezing`.
-      adapter: adapters to add to the encoder, or `None`.
-      top_layers: number of blocks to train with the method `top_layers`.
+      method: what is inserted into the encoder, and what of it trains.
       pooling: that vector: `pooler`, BERT's pooled output as in the paper, or `mean`, the
         mean of the last block's output over the tokens that are not padding; that needs
         an encoder whose last block computes all positions.
@@ -40,10 +46,11 @@ def build_classifier(
       `<int32>[batch, seq]`, to logits or values `<float32>[batch, num_outputs]`.
 
     Raises:
-      ValueError: as `add_adapters` and `set_trainable` do.
+      ValueError: the pooling is not one of the two, or as `adapt` does.
     """
-    if adapter:
-        add_adapters(encoder, adapter)
+    if pooling not in POOLINGS:
+        raise ValueError(f"`pooling` must be one of {POOLINGS}. Received: pooling={pooling!r}")
+    adapt(encoder, method)
     outputs = encoder(encoder.inputs)
     if pooling == "pooler":
         pooled = outputs["pooled_output"]
@@ -52,20 +59,13 @@ def build_classifier(
             outputs["sequence_output"], mask=encoder.inputs["input_mask"]
         )
     pooled = tf_keras.layers.Dropout(dropout, name="head_dropout")(pooled)
-    model = AccumulatingModel(encoder.inputs, _logits(num_outputs)(pooled), name="classifier")
-    set_trainable(model, encoder, method, top_layers)
     if pooling != "pooler":
         _freeze_pooler(encoder)
-    return model
+    return AccumulatingModel(encoder.inputs, _logits(num_outputs)(pooled), name="classifier")
 
 
 def build_span_model(
-    encoder: tf_keras.layers.Layer,
-    *,
-    method: str = "adapters",
-    adapter: AdapterConfig | None = None,
-    top_layers: int | None = None,
-    dropout: float = 0.0,
+    encoder: tf_keras.layers.Layer, method: Method, *, dropout: float = 0.0
 ) -> AccumulatingModel:
     """Builds a model that finds where an answer starts and ends.
 
@@ -73,10 +73,8 @@ def build_span_model(
 
     Args:
       encoder: the encoder with its pretrained weights, whose last block computes all
-        positions; adapters are added to it in place.
-      method: a transfer method, see `keras_adapters.freezing`.
-      adapter: adapters to add to the encoder, or `None`.
-      top_layers: number of blocks to train with the method `top_layers`.
+        positions; it is adapted in place.
+      method: what is inserted into the encoder, and what of it trains.
       dropout: probability of dropping a feature in training; BERT's released code drops none.
 
     Returns:
@@ -85,13 +83,12 @@ def build_span_model(
       `<float32>[batch, seq]`, also for positions that are not the context's.
 
     Raises:
-      ValueError: as `add_adapters` and `set_trainable` do.
+      ValueError: as `adapt` does.
 
     Reference:
       Devlin et al. 2019, section 4.2.
     """
-    if adapter:
-        add_adapters(encoder, adapter)
+    adapt(encoder, method)
     states = encoder(encoder.inputs)["sequence_output"]
     states = tf_keras.layers.Dropout(dropout, name="head_dropout")(states)
     logits = _logits(2)(states)
@@ -100,10 +97,8 @@ def build_span_model(
         name: tf_keras.layers.Activation("linear", dtype="float32", name=name)(logits[..., index])
         for index, name in enumerate(("start_logits", "end_logits"))
     }
-    model = AccumulatingModel(encoder.inputs, outputs, name="span_model")
-    set_trainable(model, encoder, method, top_layers)
     _freeze_pooler(encoder)
-    return model
+    return AccumulatingModel(encoder.inputs, outputs, name="span_model")
 
 
 def _logits(outputs: int) -> tf_keras.layers.Layer:
@@ -117,4 +112,6 @@ def _logits(outputs: int) -> tf_keras.layers.Layer:
 
 def _freeze_pooler(encoder: tf_keras.layers.Layer) -> None:
     """Freezes the pooler where it takes no part: there is nothing that it could learn."""
-    encoder.pooler_layer.trainable = False
+    pooler = pooler_of(encoder)
+    if pooler:
+        pooler.trainable = False

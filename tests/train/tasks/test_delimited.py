@@ -3,6 +3,7 @@ import json
 import pytest
 
 from train.tasks import delimited
+from train.tasks.files import DataFiles
 
 # Text, label. Enough of them that some fall to either side of a cut.
 EXAMPLES = [(f"text {index}", "ab"[index % 2]) for index in range(40)]
@@ -45,7 +46,8 @@ def read(write):
             header = ",".join((*text_columns, "label"))
             commas = "," * len(text_columns)
             train = write("wide.csv", f"{header}\n{commas}a\n{commas}b\n")
-        data = delimited.read(train, write(name, content), None, text_columns, "label")
+        dev = write(name, content)
+        data = delimited.read(DataFiles(None, train, dev, None, text_columns))
         return list(zip(*data.dev.columns, strict=True)), data.dev.labels.tolist()
 
     return read
@@ -62,9 +64,9 @@ def as_set(examples, names):
 def test_three_forms_hold_the_same_examples(write, suffix):
     path = write(f"train{suffix}", WRITERS[suffix](EXAMPLES))
     test = write(f"test{suffix}", WRITERS[suffix](EXAMPLES[:3]))
-    data = delimited.read(path, None, test, ["text"], "label")
+    data = delimited.read(DataFiles(train_file=path, test_file=test))
     path = write("reference.csv", as_csv(EXAMPLES))
-    reference = delimited.read(path, None, None, ["text"], "label")
+    reference = delimited.read(DataFiles(train_file=path))
     assert data.label_names == ("a", "b")
     for split in ("train", "dev"):
         examples, expected = getattr(data, split), getattr(reference, split)
@@ -80,7 +82,7 @@ def test_three_forms_hold_the_same_examples(write, suffix):
 def test_dev_file_leaves_train_whole(write):
     train = write("train.csv", as_csv(EXAMPLES))
     dev = write("dev.tsv", as_tsv(EXAMPLES[:5]))
-    data = delimited.read(train, dev, None, ["text"], "label")
+    data = delimited.read(DataFiles(train_file=train, dev_file=dev))
     assert (len(data.train), len(data.dev)) == (40, 5)
 
 
@@ -123,7 +125,7 @@ def test_text_is_read_as_written(read, name, content, text):
 )
 def test_json_labels_are_spelt_as_in_the_file(write, labels, names):
     path = write("a.jsonl", "".join(json.dumps({"text": "", "label": x}) + "\n" for x in labels))
-    assert delimited.read(path, path, None, ["text"], "label").label_names == names
+    assert delimited.read(DataFiles(train_file=path, dev_file=path)).label_names == names
 
 
 def test_pair_of_text_columns(read):
@@ -184,14 +186,14 @@ def test_malformed_file_is_an_error_that_names_file_and_line(read, name, content
 )
 def test_training_file_that_is_not_enough_is_an_error(write, content, message):
     with pytest.raises(ValueError, match=f"train.csv.*{message}"):
-        delimited.read(write("train.csv", content), None, None, ["text"], "label")
+        delimited.read(DataFiles(train_file=write("train.csv", content)))
 
 
 def test_unknown_label_in_the_test_file_is_an_error(write):
     train = write("train.csv", as_csv(EXAMPLES))
     test = write("test.csv", as_csv([("one", "A")]))
     with pytest.raises(ValueError, match=r"test\.csv, line 2: the label 'A'"):
-        delimited.read(train, None, test, ["text"], "label")
+        delimited.read(DataFiles(train_file=train, test_file=test))
 
 
 @pytest.mark.parametrize("split", range(3))
@@ -199,4 +201,4 @@ def test_missing_file_is_an_error(write, tmp_path, split):
     files = [write(f"{index}.csv", as_csv(EXAMPLES)) for index in range(3)]
     files[split] = tmp_path / "gone.csv"
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
-        delimited.read(*files, ["text"], "label")
+        delimited.read(DataFiles(None, *files))

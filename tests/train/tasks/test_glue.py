@@ -5,8 +5,9 @@ import urllib.request
 import numpy as np
 import pytest
 
-from train.config import RunConfig
 from train.tasks import glue
+from train.tasks.files import DataFiles
+from train.tasks.forms import Regression
 from train.tasks.glue import SPECS, tfds
 from train.tasks.table import TASKS
 
@@ -24,7 +25,7 @@ DOWNLOAD = {
     "SST-2/dev.tsv": "sentence\tlabel\r\nunflinchingly bleak\t0\r\na charming journey\t1\r\n\r\n",
     "SST-2/test.tsv": "index\tsentence\n0\tuneasy mishmash\n1\tby the end\n",
     "MRPC/msr_paraphrase_train.txt": "\ufeff" + MSR + '1\t7\t8\tHe " said\tsaid\n'
-    "0\t5\t6\tno\tyes\n1\t3\t4\tx\ty\n",
+    "0\t5\t6\tno\tyes\n0\t3\t4\tx\ty\n",
     "MRPC/msr_paraphrase_test.txt": "\ufeff"
     + MSR
     + "1\t10\t11\tone\ttwo\n0\t12\t13\tthree\tfour\n",
@@ -61,7 +62,7 @@ DOWNLOAD = {
 TRAIN = {
     "cola": [('He said "no.', 1), ('Said he " no.', 0), ("é ü", 1)],
     "sst2": [("hide new secretions ", 0), ("that loves its ", 1)],
-    "mrpc": [('He " said', "said", 1), ("x", "y", 1)],
+    "mrpc": [('He " said', "said", 1), ("x", "y", 0)],
     "stsb": [("a", "b", 5.0), ("c", "", 2.5)],
     "qqp": [("How?", "Why?", 0), ("Who?", "Whom?", 1)],
     "mnli": [("a", "b", 2), ("c", "d", 0), ("e", "f", 1)],
@@ -117,14 +118,14 @@ def rows(examples, last):
 def test_every_task_of_glue_is_a_task():
     assert list(SPECS) == list(TRAIN) == list(TASKS)[:9]
     for name, spec in SPECS.items():
-        assert TASKS[name].text_columns == len(spec.texts) == len(spec.features or spec.texts)
+        assert TASKS[name].form.columns == len(spec.texts) == len(spec.features or spec.texts)
         assert len(spec.spellings or spec.names) == len(spec.names)
-    assert {name for name in SPECS if TASKS[name].kind == "regression"} == {"stsb"}
+    assert {name for name in SPECS if isinstance(TASKS[name].form, Regression)} == {"stsb"}
 
 
 @pytest.mark.parametrize("name", TRAIN)
 def test_the_download_is_read(root, name):
-    data = TASKS[name].read(RunConfig(task=name, data_dir=str(root)))
+    data = TASKS[name].read(DataFiles(root)).with_unlabelled()
     assert rows(data.train, "labels") == TRAIN[name]
     assert {key: rows(split, "ids") for key, split in data.unlabelled.items()} == UNLABELLED[name]
     assert data.train.labels.dtype == data.dev.labels.dtype
@@ -144,17 +145,17 @@ def test_dev_splits(root):
 
 @pytest.mark.parametrize("name", ["rte", "mrpc", "mnli"])
 def test_the_tasks_own_folder_will_do(root, name):
-    data = glue.read(name, root / SPECS[name].folder)
+    data = glue.read(name, root / SPECS[name].folder).with_unlabelled()
     assert rows(data.train, "labels") == TRAIN[name]
     assert list(data.unlabelled) == list(UNLABELLED[name])
 
 
 def test_mrpc_as_glues_script_writes_it(tmp_path):
-    (tmp_path / "train.tsv").write_text("\ufeff" + MSR + "1\t7\t8\ta\tb\n")
+    (tmp_path / "train.tsv").write_text("\ufeff" + MSR + "1\t7\t8\ta\tb\n0\t9\t8\tg\th\n")
     (tmp_path / "dev.tsv").write_text(MSR + "0\t7\t8\tc\td\n")
     (tmp_path / "test.tsv").write_text("index\t#1 ID\t#2 ID\t#1 String\t#2 String\n5\t1\t2\te\tf\n")
-    data = glue.read("mrpc", tmp_path)
-    assert rows(data.train, "labels") == [("a", "b", 1)]
+    data = glue.read("mrpc", tmp_path).with_unlabelled()
+    assert rows(data.train, "labels") == [("a", "b", 1), ("g", "h", 0)]
     assert rows(data.dev, "labels") == [("c", "d", 0)]
     assert rows(data.unlabelled["MRPC"], "ids") == [("e", "f", "5")]
 
@@ -165,7 +166,7 @@ def test_mrpc_without_its_dev_ids_cuts_dev_and_says_so(tmp_path, caplog):
     data = glue.read("mrpc", tmp_path)
     assert len(data.train) + len(data.dev) == 100
     assert 0 < len(data.dev) < 20
-    assert data.unlabelled == {}
+    assert data.unlabelled_readers == {}
     assert "dev_ids.tsv is missing" in caplog.text
 
 
@@ -176,7 +177,9 @@ def test_short_rows_of_qqp_are_left_out_and_told(root, caplog):
 
 def test_test_files_may_be_missing(write):
     good = DOWNLOAD["RTE/train.tsv"]
-    assert glue.read("rte", write(train_tsv=good, dev_tsv=good)).unlabelled == {}
+    data = glue.read("rte", write(train_tsv=good, dev_tsv=good))
+    with pytest.raises(ValueError, match="--predict_test: the task has no test split without"):
+        data.with_unlabelled()
 
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
@@ -276,7 +279,7 @@ def prepared(root, tmp_path_factory):
 
 @pytest.mark.parametrize("name", SPECS)
 def test_both_sources_give_the_same_examples(root, prepared, name):
-    expected, data = glue.read(name, root), glue.read(name, prepared)
+    expected, data = (glue.read(name, place).with_unlabelled() for place in (root, prepared))
     assert data.label_names == expected.label_names
     for split in ("train", "dev"):
         assert same(getattr(data, split), getattr(expected, split))

@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 
-from train.config import RunConfig
+from train.tasks.files import DataFiles
 from train.tasks.published import SOURCES
 from train.tasks.table import TASKS
 
@@ -117,7 +117,7 @@ def write(name, folder, end="\r\n", encoding="utf-8", extra=()):
 
 
 def read(name, folder):
-    return TASKS[name].read(RunConfig(task=name, data_dir=str(folder)))
+    return TASKS[name].read(DataFiles(folder))
 
 
 def splits(data):
@@ -210,7 +210,7 @@ def test_a_missing_file_says_where_it_is_published(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=message):
         read(name, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"No --data_dir is given.* https://"):
-        TASKS[name].read(RunConfig(task=name))
+        TASKS[name].read(DataFiles())
 
 
 def test_a_file_of_another_name_of_its_own_is_found(tmp_path):

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from train.config import RunConfig
 from train.objectives.text.metrics import METRICS
 from train.tasks import packaged, recipes
 from train.tasks.data import (
@@ -19,6 +18,8 @@ from train.tasks.data import (
     to_unlabelled,
     to_values,
 )
+from train.tasks.files import DataFiles
+from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.table import TASKS
 
 # Task: (classes, rows of the training file, rows of the test file), counted in the files.
@@ -45,17 +46,16 @@ def test_the_papers_tasks_are_there():
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_tasks_metrics_are_those_of_its_kind(name):
+def test_a_tasks_metrics_are_those_of_its_form(name):
     task = TASKS[name]
     of_values = {"pearson", "spearman"}
     allowed = {
-        "classification": set(METRICS) - of_values,
-        "regression": of_values,
-        "span": {"f1", "exact_match"},
+        Classification: set(METRICS) - of_values,
+        Regression: of_values,
+        Spans: {"f1", "exact_match"},
     }
-    assert set(task.metrics) <= allowed[task.kind]
-    assert (task.kind == "regression") == (task.limits is not None)
-    assert task.text_columns in ((1, 2) if not task.needs_files else (None,))
+    assert set(task.metrics) <= allowed[type(task.form)]
+    assert task.form.columns in ((1, 2) if not task.needs_files else (None,))
 
 
 def test_main_metrics_are_those_of_the_papers_table():
@@ -86,7 +86,7 @@ def test_recipes_are_of_the_papers_grids_or_the_authors_command():
 
 
 def test_tasks_and_submissions_need_no_tensorflow():
-    code = "import sys, train.tasks, train.submission, train.config; print(*sys.modules)"
+    code = "import sys, train.tasks.table, train.submission; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -98,7 +98,7 @@ def test_tasks_and_submissions_need_no_tensorflow():
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_task(name):
-    data = TASKS[name].read(RunConfig(task=name))
+    data = TASKS[name].read(DataFiles())
     classes, train_rows, test_rows = PACKAGED[name]
     assert len(data.label_names) == len(set(data.label_names)) == classes
     assert len(data.train) + len(data.dev) == train_rows

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.export import ExportArchive
 
-from keras_adapters.atomic import atomic_folder
 from keras_adapters.preprocessor import BertPreprocessor, to_utf8
+from train.objectives.saved_model import write_saved_model
 from train.objectives.spans.decode import DecodeSettings
-from train.objectives.spans.windows import Windows, WindowSettings, cut_windows, pack_windows
+from train.objectives.spans.windows import Windows, cut_windows, pack_windows
+from train.tasks.forms import Spans
 
 _NONE = -float("inf")
-_TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+_TEXT_INPUTS = ("question", "context")
 
 
 def export_span_model(
     folder: str | os.PathLike,
     model: tf_keras.Model,
     preprocess: BertPreprocessor,
-    settings: WindowSettings,
+    form: Spans,
     decoding: DecodeSettings,
     has_unanswerable: bool,
 ) -> None:
     """Writes a span model with its tokeniser, its windows and its decoding.
 
-    The SavedModel's signatures, each at any batch size:
+    The SavedModel's signatures, of which more is said by `write_saved_model`:
 
     `serving_default`: `question` and `context`, `<string>[batch]`, the context of any
     length. All its windows go through the model in one batch. Returns `answer`,
@@ -40,26 +38,22 @@ def export_span_model(
     `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`.
     Returns `start_logits` and `end_logits`, `<float32>[batch, seq]`.
 
-    Read it with `tf.saved_model.load`, after `import tensorflow_text`, whose ops the
-    first signature uses.
-
     Args:
       folder: where; a folder that stands there is replaced, whole.
       model: what `build_span_model` builds.
       preprocess: the preprocessor that the model was trained with.
-      settings: the windows that the model was trained with.
+      form: the windows that the model was trained with.
       decoding: how the answer is chosen.
       has_unanswerable: whether the answer may be that there is none.
     """
 
-    def from_tokens(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return model(dict(zip(_TOKEN_INPUTS, tensors, strict=True)), training=False)
-
     def from_text(question: tf.Tensor, context: tf.Tensor) -> dict[str, tf.Tensor]:
         context = to_utf8(context)
-        questions = preprocess.tokenize(question)[:, : settings.max_query_length]
+        questions = preprocess.tokenize(question)[:, : form.max_query_length]
         tokens, starts, ends = preprocess.tokenize_with_offsets(context)
-        windows = cut_windows(questions.row_lengths(), tokens.row_lengths(), settings)
+        windows = cut_windows(
+            questions.row_lengths(), tokens.row_lengths(), preprocess.seq_length, form
+        )
         own = tf.range(tokens.nrows())  # Each question has a context of its own.
         logits = model(pack_windows(preprocess, questions, tokens, own, windows), training=False)
         scores, first, last = _best_spans(logits, windows, decoding.max_answer_length)
@@ -87,21 +81,13 @@ def export_span_model(
             "null_score": null_score,
         }
 
-    archive = ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        from_text,
-        [tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")],
+    write_saved_model(
+        folder,
+        model,
+        _TEXT_INPUTS,
+        from_text=from_text,
+        from_tokens=lambda inputs: model(inputs, training=False),
     )
-    archive.add_endpoint(
-        "tokens",
-        from_tokens,
-        [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
-    )
-    # write_out prints a screenful of resource tensors.
-    with atomic_folder(folder) as scratch, contextlib.redirect_stdout(io.StringIO()):
-        archive.write_out(scratch)
 
 
 def _best_spans(

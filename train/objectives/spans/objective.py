@@ -1,4 +1,4 @@
-"""What an experiment needs of extractive question answering, in one object."""
+"""The objective whose task is to find the answer to a question in a text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,58 +14,59 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.atomic import write_text
+from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
 from train.fit.input_pipeline import Source
+from train.fit.step import AccumulatingModel
 from train.objectives.model import build_span_model
+from train.objectives.objective import Predict
 from train.objectives.spans.decode import DecodeSettings, Prediction, decode
 from train.objectives.spans.evaluate import evaluate, evaluate_with_unanswerable
 from train.objectives.spans.export import export_span_model
-from train.objectives.spans.windows import WindowedQuestions, WindowSettings
+from train.objectives.spans.windows import WindowedQuestions
 from train.objectives.text.predictions import FOLDER
+from train.tasks.forms import Spans
 from train.tasks.squad import SquadData
 
 _OUTPUTS = ("start_logits", "end_logits")
-Predict = Callable[[Source], Mapping[str, np.ndarray]]
 
 
-class SpanExtraction:
-    """A task whose answers are spans of contexts.
+class SpanObjective:
+    """A task whose answers are spans of contexts; an `Objective`.
+
+    The labels of `train` are the positions where the answer starts and ends, `start_logits`
+    and `end_logits`, `<int32>[batch]` each: 0, that of [CLS], where a window does not hold it.
+    The loss is the mean of the cross-entropies of the two (Devlin et al. 2019, 4.2).
 
     Args:
+      form: how contexts are cut.
       data: the questions.
       preprocess: tokenises and packs, to the length of the windows.
-      doc_stride, max_query_length: see `WindowSettings`.
+      head_dropout: probability of dropping a feature that the head reads, in training.
       decoding: how answers are chosen.
 
     Raises:
-      ValueError: as `WindowSettings` does.
-
-    Attributes:
-      train: the windows that are trained on. Their labels are the positions where the answer
-        starts and ends, `start_logits` and `end_logits`, `<int32>[batch]` each: 0, that of
-        [CLS], if it does not.
-      loss, loss_weights: for the `compile` of what `build` returns: the mean of the
-        cross-entropies of the answer's start and of its end (Devlin et al. 2019, 4.2).
-      splits: names of the splits that are evaluated.
+      ValueError: as `WindowedQuestions` does.
     """
 
     splits = ("dev",)
 
     def __init__(
         self,
+        form: Spans,
         data: SquadData,
         preprocess: BertPreprocessor,
         *,
-        doc_stride: int = WindowSettings.doc_stride,
-        max_query_length: int = WindowSettings.max_query_length,
+        head_dropout: float = 0.0,
         decoding: DecodeSettings | None = None,
     ) -> None:
+        self._form = form
         self._data = data
         self._preprocess = preprocess
-        self._settings = WindowSettings(preprocess.seq_length, doc_stride, max_query_length)
+        self._head_dropout = head_dropout
         self._decoding = decoding or DecodeSettings()
-        self._train = WindowedQuestions(data.train, preprocess, self._settings)
-        self._dev = WindowedQuestions(data.dev, preprocess, self._settings)
+        self._train = WindowedQuestions(data.train, preprocess, form)
+        self._dev = WindowedQuestions(data.dev, preprocess, form)
         self.loss = {
             name: tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             for name in _OUTPUTS
@@ -88,20 +89,19 @@ class SpanExtraction:
     def metadata(self) -> dict[str, Any]:
         """Returns what an adapter's description says of the task."""
         return {
-            **dataclasses.asdict(self._settings),
+            "seq_length": self._preprocess.seq_length,
+            **dataclasses.asdict(self._form),
             "has_unanswerable": self._data.has_unanswerable,
         }
 
-    def output_range(self, pooling: str) -> None:
-        """Returns how many positions the encoder's last block must compute: all of them."""
+    @property
+    def output_range(self) -> None:
+        """How many positions the encoder's last block must compute: all of them."""
         return None
 
-    def build(self, encoder: tf_keras.layers.Layer, pooling: str, **method: Any) -> tf_keras.Model:
-        """Builds the model; `method` are `build_span_model`'s arguments.
-
-        The head reads every position, so `pooling` is not looked at.
-        """
-        return build_span_model(encoder, **method)
+    def build(self, encoder: tf_keras.layers.Layer, method: Method) -> AccumulatingModel:
+        """Builds the model, to `start_logits` and `end_logits`, `<float32>[batch, seq]` each."""
+        return build_span_model(encoder, method, dropout=self._head_dropout)
 
     def answer(self, predict: Predict) -> list[Prediction]:
         """Answers the dev questions.
@@ -158,7 +158,7 @@ class SpanExtraction:
             folder,
             model,
             self._preprocess,
-            self._settings,
+            self._form,
             self._decoding,
             self._data.has_unanswerable,
         )

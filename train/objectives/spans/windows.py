@@ -6,51 +6,17 @@ An input is `[CLS] question [SEP] window of the context [SEP] padding`.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_adapters.preprocessor import BertPreprocessor
+from train.tasks.forms import Spans
 from train.tasks.squad import Questions
 
-_SPECIAL_TOKENS = 3
+_SPECIAL_TOKENS = 1 + Spans.columns
 _TEXTS_AT_ONCE = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class WindowSettings:
-    """How contexts are cut.
-
-    Args:
-      seq_length: length of the inputs, special tokens included.
-      doc_stride: tokens from a window's start to the next one's. Where this leaves less
-        than half of a window in common with the next, half a window is taken instead, so
-        that a short answer lies whole in one of them also at small lengths.
-      max_query_length: tokens of a question; what goes beyond is cut off.
-
-    Raises:
-      ValueError: a number is below 1, or the longest question leaves a window no room.
-
-    Reference:
-      Devlin et al. 2019; the defaults are those of its released code.
-    """
-
-    seq_length: int
-    doc_stride: int = 128
-    max_query_length: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("doc_stride", "max_query_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
-        shortest = self.max_query_length + _SPECIAL_TOKENS + 1
-        if self.seq_length < shortest:
-            raise ValueError(
-                f"--max_seq_length must be at least {shortest}, to hold {self.max_query_length} "
-                f"tokens of a question and some of its context. Received: {self.seq_length}"
-            )
 
 
 class Windows(NamedTuple):
@@ -71,17 +37,18 @@ class Windows(NamedTuple):
 
 
 def cut_windows(
-    question_lengths: tf.Tensor, context_lengths: tf.Tensor, settings: WindowSettings
+    question_lengths: tf.Tensor, context_lengths: tf.Tensor, seq_length: int, form: Spans
 ) -> Windows:
     """Cuts each question's context; there is at least one window per question.
 
     Args:
       question_lengths: tokens of each question, `<int64>[questions]`.
       context_lengths: tokens of each question's context, `<int64>[questions]`.
-      settings: how to cut.
+      seq_length: length of the inputs, special tokens included.
+      form: how to cut.
     """
-    room = settings.seq_length - _SPECIAL_TOKENS - question_lengths
-    stride = tf.minimum(tf.constant(settings.doc_stride, tf.int64), (room + 1) // 2)
+    room = seq_length - _SPECIAL_TOKENS - question_lengths
+    stride = tf.minimum(tf.constant(form.doc_stride, tf.int64), (room + 1) // 2)
     counts = 1 + tf.maximum(-(-(context_lengths - room) // stride), 0)
     question = tf.repeat(tf.range(tf.size(counts, tf.int64)), counts)
     start = tf.ragged.range(counts).flat_values * tf.gather(stride, question)
@@ -121,8 +88,11 @@ class WindowedQuestions:
 
     Args:
       split: the questions.
-      preprocess: tokenises and packs, to the settings' length.
-      settings: how to cut.
+      preprocess: tokenises and packs, to the windows' length.
+      form: how to cut.
+
+    Raises:
+      ValueError: the longest question leaves a window no room.
 
     Attributes:
       split: the questions.
@@ -131,14 +101,18 @@ class WindowedQuestions:
         last, `<int64>[tokens, 2]`.
     """
 
-    def __init__(
-        self, split: Questions, preprocess: BertPreprocessor, settings: WindowSettings
-    ) -> None:
+    def __init__(self, split: Questions, preprocess: BertPreprocessor, form: Spans) -> None:
+        if preprocess.seq_length < form.shortest():
+            raise ValueError(
+                f"--max_seq_length must be at least {form.shortest()}, to hold "
+                f"{form.max_query_length} tokens of a question and some of its context. "
+                f"Received: {preprocess.seq_length}"
+            )
         self.split = split
         self._preprocess = preprocess
         texts = [question.text for question in split.questions]
         chunks = [preprocess.tokenize(chunk) for chunk in _chunks(texts)]
-        self._questions = tf.concat(chunks, axis=0)[:, : settings.max_query_length]
+        self._questions = tf.concat(chunks, axis=0)[:, : form.max_query_length]
         parts = [preprocess.tokenize_with_offsets(chunk) for chunk in _chunks(split.contexts)]
         self._contexts, starts, ends = (
             tf.concat(list(ragged), axis=0) for ragged in zip(*parts, strict=True)
@@ -151,7 +125,8 @@ class WindowedQuestions:
         self.windows = cut_windows(
             self._questions.row_lengths(),
             tf.gather(self._contexts.row_lengths(), self._context_of),
-            settings,
+            preprocess.seq_length,
+            form,
         )
 
     def __len__(self) -> int:

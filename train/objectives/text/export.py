@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Sequence
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.export import ExportArchive
 
-from keras_adapters.atomic import atomic_folder
 from keras_adapters.preprocessor import BertPreprocessor
+from train.objectives.saved_model import write_saved_model
 
 _TEXT_INPUTS = ("text", "text_pair")
-_TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
 
 def export_text_model(
@@ -27,18 +23,12 @@ def export_text_model(
 ) -> None:
     """Writes a classifier or a regression with its tokeniser and its labels.
 
-    The SavedModel's signatures, each at any batch size:
-
-    `serving_default`: `text` (and `text_pair`, for a task of pairs), `<string>[batch]`.
-    `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`.
-
-    Both return `label`, `<string>[batch]`, the likeliest label; `probabilities`,
-    `<float32>[batch, classes]`; and `labels`, `<string>[batch, classes]`, the classes in
-    the probabilities' order, once per example because servers expect a batch axis. Of a
-    regression both return `value`, `<float32>[batch]`.
-
-    Read it with `tf.saved_model.load`, after `import tensorflow_text`, whose ops the
-    first signature uses.
+    The signature `serving_default` takes `text` (and `text_pair`, for a task of pairs),
+    `<string>[batch]`; what `tokens` takes is said by `write_saved_model`. Both return
+    `label`, `<string>[batch]`, the likeliest label; `probabilities`, `<float32>[batch,
+    classes]`; and `labels`, `<string>[batch, classes]`, the classes in the probabilities'
+    order, once per example because servers expect a batch axis. Of a regression both return
+    `value`, `<float32>[batch]`.
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
@@ -62,24 +52,10 @@ def export_text_model(
             "labels": tf.tile(names[tf.newaxis], [batch, 1]),
         }
 
-    def from_text(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(preprocess(columns))
-
-    def from_tokens(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(dict(zip(_TOKEN_INPUTS, tensors, strict=True)))
-
-    archive = ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        from_text,
-        [tf.TensorSpec([None], tf.string, name=name) for name in _TEXT_INPUTS[:text_columns]],
+    write_saved_model(
+        folder,
+        model,
+        _TEXT_INPUTS[:text_columns],
+        from_text=lambda *columns: answer(preprocess(columns)),
+        from_tokens=answer,
     )
-    archive.add_endpoint(
-        "tokens",
-        from_tokens,
-        [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
-    )
-    # write_out prints a screenful of resource tensors.
-    with atomic_folder(folder) as scratch, contextlib.redirect_stdout(io.StringIO()):
-        archive.write_out(scratch)

@@ -1,48 +1,66 @@
-"""What a run trains and scores when its task is to classify texts, or to put values on them."""
+"""The objective whose task is to classify texts, or to put values on them."""
 
 from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
 from train.fit.input_pipeline import Source
-from train.objectives.model import build_classifier
+from train.fit.step import AccumulatingModel
+from train.objectives.model import POOLINGS, build_classifier
+from train.objectives.objective import Predict
 from train.objectives.text.export import export_text_model
 from train.objectives.text.metrics import evaluate
 from train.objectives.text.predictions import write_predictions, write_zip
 from train.tasks.data import Examples, TaskData
-from train.tasks.table import Task
+from train.tasks.forms import Regression
+from train.tasks.task import Task
 
 
-class TextTask:
-    """A classification of, or a regression on, one text or a pair of texts.
+class TextObjective:
+    """A classification of, or a regression on, one text or a pair of texts; an `Objective`.
 
     Args:
       task: the row of the task table.
       data: its examples.
       preprocess: makes the encoder's inputs.
+      pooling: the one vector per text that the head reads, see `build_classifier`.
+      head_dropout: probability of dropping a feature of it, in training.
 
-    Attributes:
-      train: what is trained on.
-      loss, loss_weights: for `compile`.
-      splits: names of the labelled splits besides train; `dev` is the first.
+    Raises:
+      ValueError: the pooling is not one of `POOLINGS`.
     """
 
     loss_weights = None
 
-    def __init__(self, task: Task, data: TaskData, preprocess: BertPreprocessor) -> None:
+    def __init__(
+        self,
+        task: Task,
+        data: TaskData,
+        preprocess: BertPreprocessor,
+        *,
+        pooling: str = "pooler",
+        head_dropout: float = 0.1,
+    ) -> None:
+        if pooling not in POOLINGS:
+            raise ValueError(
+                f"--pooling must be one of {', '.join(POOLINGS)}. Received: {pooling!r}"
+            )
         self._task = task
         self._data = data
         self._preprocess = preprocess
+        self._pooling = pooling
+        self._head_dropout = head_dropout
         self.train = text_source(data.train, preprocess)
-        if task.kind == "regression":
+        if isinstance(task.form, Regression):
             self.loss = tf_keras.losses.MeanSquaredError()
         else:
             self.loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -68,26 +86,30 @@ class TextTask:
         """Returns what an adapter's description says of the task."""
         return {"labels": list(self._data.label_names)}
 
-    def output_range(self, pooling: str) -> int | None:
-        """Returns how many positions the encoder's last block must compute; `None` is all."""
-        return 1 if pooling == "pooler" else None  # The pooler reads the first alone.
+    @property
+    def output_range(self) -> int | None:
+        """How many positions the encoder's last block must compute; `None` is all."""
+        return 1 if self._pooling == "pooler" else None  # The pooler reads the first alone.
 
-    def build(self, encoder: tf_keras.layers.Layer, pooling: str, **method: Any) -> tf_keras.Model:
-        """Builds the model; `method` are `build_classifier`'s arguments on what trains."""
-        outputs = max(1, len(self._data.label_names))
-        return build_classifier(encoder, outputs, pooling=pooling, **method)
+    def build(self, encoder: tf_keras.layers.Layer, method: Method) -> AccumulatingModel:
+        """Builds the model, to logits `<float32>[batch, classes]` or values `[batch, 1]`."""
+        return build_classifier(
+            encoder,
+            max(1, len(self._data.label_names)),
+            method,
+            pooling=self._pooling,
+            dropout=self._head_dropout,
+        )
 
-    def evaluate(
-        self, predict: Callable[[Source], np.ndarray], splits: Iterable[str]
-    ) -> dict[str, dict[str, float]]:
-        """Returns the metrics of each of the named splits."""
+    def evaluate(self, predict: Predict, splits: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Returns the metrics of each of the named splits, see `train.objectives.text.metrics`."""
         metrics = {}
         for name in splits:
             outputs = predict(self._sources[name])
             metrics[name] = evaluate(self._task.metrics, self._labelled[name].labels, outputs)
         return metrics
 
-    def predict_test(self, predict: Callable[[Source], np.ndarray]) -> dict[str, np.ndarray]:
+    def predict_test(self, predict: Predict) -> dict[str, np.ndarray]:
         """Returns the outputs for each split that is published without labels."""
         return {
             name: predict(text_source(split, self._preprocess))

@@ -8,6 +8,7 @@ those of its annotators; a lone quotation mark is text. MRPC comes as `train.tsv
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -49,8 +50,9 @@ def read(task: str, folder: pathlib.Path) -> TaskData:
       folder: what `find` returned.
 
     Raises:
-      FileNotFoundError: the train or dev file is missing. A test file may be.
-      ValueError: a file has another form; the file and line are named.
+      OSError: the train or dev file is missing or cannot be read. A test file may be missing.
+      ValueError: a file has another form, or only one class to train on; it is named, and
+        the line.
     """
     if task == "mrpc" and not (folder / "train.tsv").is_file() and (folder / _MSR_TRAIN).is_file():
         return _read_msr(folder)
@@ -60,15 +62,27 @@ def read(task: str, folder: pathlib.Path) -> TaskData:
         train=_labelled(spec, folder / splits.train),
         dev=_labelled(spec, folder / splits.dev),
         further={name: _labelled(spec, folder / file) for name, file in splits.further.items()},
-        unlabelled={
-            **{
-                name: to_unlabelled(list(_rows(spec, folder / file, False)), folder / file)
-                for name, file in splits.unlabelled.items()
-                if (folder / file).is_file()
-            },
-            **(_diagnostic(spec, folder) if task == "mnli" else {}),
+        unlabelled_readers={
+            name: functools.partial(_unlabelled, spec, path)
+            for name, path in _unlabelled_files(task, folder).items()
         },
+        origin=folder / splits.train,
     )
+
+
+def _unlabelled_files(task: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns the test files that are there, and for MNLI's models GLUE's diagnostic set."""
+    files = {name: folder / file for name, file in file_splits(task).unlabelled.items()}
+    found = {name: path for name, path in files.items() if path.is_file()}
+    if task == "mnli":
+        places = (place / name for place in (folder.parent, folder) for name in _DIAGNOSTIC)
+        diagnostic = next((path for path in places if path.is_file()), None)
+        found |= {"AX": diagnostic} if diagnostic else {}
+    return found
+
+
+def _unlabelled(spec: Glue, path: pathlib.Path) -> Examples:
+    return to_unlabelled(list(_rows(spec, path, False)), path)
 
 
 def _labelled(spec: Glue, path: pathlib.Path) -> Examples:
@@ -120,16 +134,6 @@ def _without_short_rows(rows: Fields, path: pathlib.Path) -> Fields:
         )
 
 
-def _diagnostic(spec: Glue, folder: pathlib.Path) -> dict[str, Examples]:
-    """Reads GLUE's diagnostic set, which models of MNLI predict, where it is there."""
-    for place in (folder.parent, folder):
-        for name in _DIAGNOSTIC:
-            path = place / name
-            if path.is_file():
-                return {"AX": to_unlabelled(list(_rows(spec, path, False)), path)}
-    return {}
-
-
 def _read_msr(folder: pathlib.Path) -> TaskData:
     """Reads MRPC from Microsoft's files. The test file's labels are not looked at."""
     spec, path, test = SPECS["mrpc"], folder / _MSR_TRAIN, folder / _MSR_TEST
@@ -148,21 +152,23 @@ def _read_msr(folder: pathlib.Path) -> TaskData:
             _MSR_DEV_IDS_URL,
         )
         train, dev = cut_dev([row for _, row in pairs])
-    unlabelled = {}
-    if test.is_file():
-        unlabelled[spec.folder] = to_unlabelled(
-            [
-                Row(row.texts, "", row.line, str(number))
-                for number, (_, row) in enumerate(_msr_rows(spec, test))
-            ],
-            test,
-        )
     return TaskData(
         label_names=spec.names,
         train=_to_split(spec, train, path),
         dev=_to_split(spec, dev, path),
-        unlabelled=unlabelled,
+        unlabelled_readers=(
+            {spec.folder: functools.partial(_msr_unlabelled, spec, test)} if test.is_file() else {}
+        ),
+        origin=path,
     )
+
+
+def _msr_unlabelled(spec: Glue, path: pathlib.Path) -> Examples:
+    rows = [
+        Row(row.texts, "", row.line, str(number))
+        for number, (_, row) in enumerate(_msr_rows(spec, path))
+    ]
+    return to_unlabelled(rows, path)
 
 
 def _msr_rows(spec: Glue, path: pathlib.Path) -> Iterator[tuple[tuple[str, str], Row]]:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from train.objectives.spans.decode import DecodeSettings, Prediction, Span, best_spans, decode
-from train.objectives.spans.windows import WindowedQuestions, WindowSettings
+from train.objectives.spans.windows import WindowedQuestions
 from train.tasks import squad
+from train.tasks.forms import Spans
 
 
 def test_best_spans_are_those_of_a_search_through_all():
@@ -40,7 +41,7 @@ def test_of_spans_that_score_the_same_the_first_is_taken():
 @pytest.fixture(scope="module")
 def windowed(squad_folder, preprocess_of):
     dev = squad.read(squad_folder, "2.0").dev
-    return WindowedQuestions(dev, preprocess_of(64), WindowSettings(64, 20, 16))
+    return WindowedQuestions(dev, preprocess_of(64), Spans(20, 16))
 
 
 def certain(windowed):
@@ -94,7 +95,7 @@ def test_windows_compete_and_texts_do_not_repeat(windowed):
 
 def test_a_context_without_tokens_has_no_answer(preprocess_of):
     split = squad.Questions([" "], [squad.Question("q", "a", 0, ())])
-    empty = WindowedQuestions(split, preprocess_of(12), WindowSettings(12, 4, 4))
+    empty = WindowedQuestions(split, preprocess_of(12), Spans(4, 4))
     (prediction,) = decode(empty, *np.ones((2, 1, 12), np.float32), DecodeSettings())
     assert prediction == Prediction("q", (), 2.0)
     assert (prediction.answer(None), prediction.null_difference) == ("", 0.0)

@@ -9,12 +9,14 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 from train.fit.predictor import Predictor
 from train.objectives.model import build_span_model
 from train.objectives.spans.decode import DecodeSettings
-from train.objectives.spans.objective import SpanExtraction
+from train.objectives.spans.objective import SpanObjective
 from train.tasks import squad
+from train.tasks.forms import Spans
 
 # Runs where nothing of this project can be imported.
 PROGRAM = """
@@ -47,13 +49,12 @@ def exported(request, preprocess_of, squad_folder, tmp_path_factory):
         initializer=tf_keras.initializers.TruncatedNormal(stddev=0.5),
     )
     encoder(encoder.inputs)
-    adapter = AdapterConfig(4, init_stddev=0.1)
-    model = build_span_model(encoder, method="adapters", adapter=adapter)
+    model = build_span_model(encoder, Method(AdapterConfig(4, init_stddev=0.1)))
 
     def task_with(**decoding):
         decoding = DecodeSettings(**decoding)
-        lengths = {"doc_stride": 20, "max_query_length": 16}
-        return SpanExtraction(data, preprocess_of(64), decoding=decoding, **lengths)
+        form = Spans(doc_stride=20, max_query_length=16)
+        return SpanObjective(form, data, preprocess_of(64), decoding=decoding)
 
     predictions = task_with().answer(Predictor(model, tf.distribute.get_strategy(), 8))
     # In the middle, so that it answers some and not others.

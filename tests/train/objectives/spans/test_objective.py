@@ -6,25 +6,26 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
 
-from keras_adapters import AdapterConfig
 from keras_adapters.adapter_file import load_adapter, save_adapter
 from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 from train.fit.loop import fit
 from train.fit.predictor import Predictor
 from train.objectives.spans.decode import DecodeSettings, Prediction, Span
-from train.objectives.spans.objective import SpanExtraction
+from train.objectives.spans.objective import SpanObjective
 from train.tasks import squad
+from train.tasks.forms import Spans
 
 INPUTS = {"input_word_ids", "input_mask", "input_type_ids"}
 
 
 @pytest.fixture(scope="module", params=["1.1", "2.0"])
 def task(request, squad_folder, preprocess_of):
-    return SpanExtraction(
+    return SpanObjective(
+        Spans(doc_stride=20, max_query_length=16),
         squad.read(squad_folder, request.param),
         preprocess_of(64),
-        doc_stride=20,
-        max_query_length=16,
     )
 
 
@@ -114,9 +115,9 @@ def years(tmp_path_factory):
 
 def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     tf_keras.utils.set_random_seed(0)
-    task = SpanExtraction(years, preprocess_of(32), max_query_length=12)
+    task = SpanObjective(Spans(max_query_length=12), years, preprocess_of(32))
     encoder = load_hugging_face(minilm.folder)
-    model = task.build(encoder, "pooler", method="adapters", adapter=AdapterConfig(16))
+    model = task.build(encoder, Method(AdapterConfig(16)))
     frozen = [v.numpy() for v in model.non_trainable_variables]
 
     def score(model):
@@ -138,14 +139,14 @@ def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     assert all(map(np.array_equal, frozen, model.non_trainable_variables))
     save_adapter(tmp_path / "adapter", model, encoder)
     fresh = load_hugging_face(minilm.folder)
-    other = task.build(fresh, "pooler", method="adapters", adapter=AdapterConfig(16))
+    other = task.build(fresh, Method(AdapterConfig(16)))
     load_adapter(tmp_path / "adapter", fresh, other)
     assert score(other) == trained
 
 
 def test_decoding_is_the_one_asked_for(years, minilm, preprocess_of):
     decoding = DecodeSettings(n_best=3, max_answer_length=1)
-    task = SpanExtraction(years, preprocess_of(32), max_query_length=12, decoding=decoding)
+    task = SpanObjective(Spans(max_query_length=12), years, preprocess_of(32), decoding=decoding)
     rng = np.random.default_rng(0)
 
     def predict(source):

@@ -4,8 +4,9 @@ import tensorflow as tf
 from official.nlp.data import squad_lib
 from official.nlp.tools import tokenization
 
-from train.objectives.spans.windows import WindowedQuestions, WindowSettings, cut_windows
+from train.objectives.spans.windows import WindowedQuestions, cut_windows
 from train.tasks import squad
+from train.tasks.forms import Spans
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +15,7 @@ def train(squad_folder):
 
 
 def windowed(split, preprocess_of, seq_length, stride=128, query=64):
-    settings = WindowSettings(seq_length, stride, query)
-    return WindowedQuestions(split, preprocess_of(seq_length), settings)
+    return WindowedQuestions(split, preprocess_of(seq_length), Spans(stride, query))
 
 
 @pytest.mark.parametrize(("seq_length", "stride", "query"), [(384, 128, 64), (96, 20, 16)])
@@ -79,9 +79,9 @@ def test_a_part_of_a_token_is_labelled_as_the_whole(preprocess_of):
 
 def test_every_token_is_shown_and_windows_overlap():
     questions, contexts = np.meshgrid(range(17), range(1, 200))
-    settings = WindowSettings(24, doc_stride=8, max_query_length=16)
+    form = Spans(doc_stride=8, max_query_length=16)
     windows = cut_windows(
-        tf.constant(questions.ravel(), tf.int64), tf.constant(contexts.ravel(), tf.int64), settings
+        tf.constant(questions.ravel(), tf.int64), tf.constant(contexts.ravel(), tf.int64), 24, form
     )
     question, start, size, first = (column.numpy() for column in windows)
     assert np.all(size >= 1)
@@ -105,8 +105,8 @@ def test_a_context_without_tokens_has_a_window(preprocess_of):
     np.testing.assert_array_equal(found.labels(), np.zeros((2, 2)))
 
 
-def test_impossible_settings():
+def test_impossible_settings(train, preprocess_of):
     with pytest.raises(ValueError, match=r"--max_seq_length must be at least 68, .*Received: 64"):
-        WindowSettings(64)
+        windowed(train, preprocess_of, 64)
     with pytest.raises(ValueError, match=r"`doc_stride` must be at least 1\. Received: 0"):
-        WindowSettings(384, doc_stride=0)
+        Spans(doc_stride=0)

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
-from train.objectives.text.objective import TextTask, text_source
+from train.objectives.text.objective import TextObjective, text_source
 from train.tasks.data import Examples, TaskData
-from train.tasks.table import Task
+from train.tasks.forms import Classification, Regression
+from train.tasks.task import Task
 
 
 @pytest.fixture
@@ -40,7 +42,8 @@ def test_scores_each_split_by_the_tasks_metrics(preprocess):
         test=split([1, 0]),
         further={"dev_mismatched": split([0])},
     )
-    task = TextTask(Task(read=None, metrics=("accuracy", "f1")), data, preprocess)
+    row = Task(read=None, form=Classification(), metrics=("accuracy", "f1"))
+    task = TextObjective(row, data, preprocess)
     assert task.splits == ("dev", "test", "dev_mismatched")
     assert task.sizes() == {"train": 2, "dev": 3, "test": 2, "dev_mismatched": 1}
     metrics = task.evaluate(lambda source: np.tile([0.0, 1.0], (len(source), 1)), task.splits)
@@ -50,8 +53,9 @@ def test_scores_each_split_by_the_tasks_metrics(preprocess):
 
 def test_a_regression_has_one_output_and_squared_error(preprocess, small_encoder):
     data = TaskData((), split([0.5, 5], np.float32), split([1, 2, 4], np.float32))
-    task = TextTask(Task(read=None, kind="regression", metrics=("pearson",)), data, preprocess)
-    model = task.build(small_encoder(), "pooler", method="full")
+    row = Task(read=None, form=Regression((0.0, 5.0), columns=1), metrics=("pearson",))
+    task = TextObjective(row, data, preprocess)
+    model = task.build(small_encoder(), Method.named("full"))
     assert model.output_shape == (None, 1)
     assert float(task.loss([[1.0]], [[3.0]])) == 4
     assert "classes" not in task.describe()

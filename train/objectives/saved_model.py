@@ -1,0 +1,77 @@
+"""What the SavedModels of all objectives have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+import tf_keras
+from tf_keras.export import ExportArchive
+
+from keras_adapters.atomic import atomic_folder
+
+_TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+
+Outputs = dict[str, tf.Tensor]
+
+
+def write_saved_model(
+    folder: str | os.PathLike,
+    model: tf_keras.Model,
+    text_inputs: Sequence[str],
+    from_text: Callable[..., Outputs],
+    from_tokens: Callable[[dict[str, tf.Tensor]], Outputs],
+) -> None:
+    """Writes a SavedModel with two signatures, each at any batch size, also none.
+
+    `serving_default`: the texts, `<string>[batch]` each and all of one batch.
+    `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`.
+
+    Read it with `tf.saved_model.load`, after `import tensorflow_text`, whose ops the
+    first signature uses.
+
+    Args:
+      folder: where; a folder that stands there is replaced, whole.
+      model: what both signatures call.
+      text_inputs: names of the texts.
+      from_text: from one tensor per text to outputs.
+      from_tokens: from an encoder's inputs by their names to outputs.
+    """
+
+    def serving_default(*texts: tf.Tensor) -> Outputs:
+        return from_text(*_of_one_batch(text_inputs, texts))
+
+    def tokens(*inputs: tf.Tensor) -> Outputs:
+        return from_tokens(dict(zip(_TOKEN_INPUTS, inputs, strict=True)))
+
+    archive = ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        serving_default,
+        [tf.TensorSpec([None], tf.string, name=name) for name in text_inputs],
+    )
+    archive.add_endpoint(
+        "tokens",
+        tokens,
+        [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
+    )
+    # write_out prints a screenful of resource tensors.
+    with atomic_folder(folder) as scratch, contextlib.redirect_stdout(io.StringIO()):
+        archive.write_out(scratch)
+
+
+def _of_one_batch(names: Sequence[str], texts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the texts; where there are more of one than of another, that is an error."""
+    first = tf.size(texts[0])
+    checks = [
+        tf.debugging.assert_equal(
+            tf.size(other), first, f"there must be as many of `{name}` as of `{names[0]}`"
+        )
+        for name, other in zip(names[1:], texts[1:], strict=True)
+    ]
+    with tf.control_dependencies(checks):
+        return [tf.identity(text) for text in texts]
