@@ -1,15 +1,16 @@
-"""A `BertEncoderV2` from the settings that `converters.configs` speaks of."""
+"""A `BertEncoderV2` from the settings and the tensors of a checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from official.modeling import activations
 from official.nlp.modeling import networks
 
-from keras_adapters.adapter_file import assign_all
+from keras_adapters.converters.formats import EncoderCheckpoint
+from keras_adapters.converters.shapes import check_shapes
+from keras_adapters.converters.stored import StoredTensor
 from keras_adapters.model_garden.variables import encoder_variables
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": activations.gelu, "relu": "relu", "silu": "silu"}
@@ -19,7 +20,7 @@ def build_encoder(config: Mapping[str, Any], output_range: int | None) -> networ
     """Returns a built encoder with fresh float32 variables.
 
     Args:
-      config: the settings.
+      config: the settings that `converters.configs` speaks of.
       output_range: number of leading positions that the last block computes; 1 is enough
         and cheaper for classification, `None` computes all.
     """
@@ -42,24 +43,34 @@ def build_encoder(config: Mapping[str, Any], output_range: int | None) -> networ
     return encoder
 
 
-def assign_weights(
-    encoder: networks.BertEncoderV2, values: Mapping[str, np.ndarray], source: str
-) -> None:
-    """Sets every variable of an encoder, or none.
+def load_weights(
+    checkpoint: EncoderCheckpoint, tensors: Mapping[str, StoredTensor], output_range: int | None
+) -> networks.BertEncoderV2:
+    """Builds the encoder of a checkpoint and reads its weights; first it looks whether they fit.
 
     Args:
-      encoder: a built encoder.
-      values: arrays by the names of `encoder_variables`; attention's may come with the
-        axes of heads and head size as one.
-      source: the file that the values are from, for the error.
+      checkpoint: the files, for the configuration and for errors.
+      tensors: all the tensors of an encoder in them, by the names of `encoder_variables`;
+        attention's may have the axes of heads and head size as one.
+      output_range: as `build_encoder` takes it.
 
     Raises:
-      ValueError: names are missing, names are extra or shapes differ; all in one error.
+      ValueError: names are missing or extra or shapes differ (all in one error), a type is
+        not one of weights, the files are shorter than their own headers say, or a tensor
+        holds NaN or infinity.
     """
-    variables = encoder_variables(encoder)
-    fitted = dict(values)
-    for name in set(variables) & set(values):
-        shape, value = variables[name].shape.as_list(), values[name]
-        if "/attention/" in name and value.ndim < len(shape) and value.size == np.prod(shape):
-            fitted[name] = value.reshape(shape)
-    assign_all(variables, fitted, source)
+    config, source = checkpoint.config, str(checkpoint.weights)
+    check_shapes(config, {name: tensor.shape for name, tensor in tensors.items()}, source)
+    for tensor in tensors.values():
+        tensor.check_type()
+    promised = sum(tensor.bytes() for tensor in tensors.values())
+    held = sum(file.stat().st_size for file in checkpoint.files)
+    if promised > held:
+        raise ValueError(
+            f"{source} is damaged, a file may be cut short: its tensors take {promised:,} bytes, "
+            f"but its files have {held:,}"
+        )
+    encoder = build_encoder(config, output_range)
+    for name, variable in encoder_variables(encoder).items():
+        variable.assign(tensors[name].values().reshape(variable.shape))
+    return encoder

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+_SHOWN_CHARACTERS = 80
+
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -58,17 +60,39 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: there is no such file.
+      IsADirectoryError: a folder has its name.
       ValueError: it holds no JSON object.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
+    text = _read_text(path, "JSON")
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # Not JSON, or not UTF-8.
+        settings = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{path} must hold a JSON object")
     return settings
+
+
+def read_flag(path: pathlib.Path, key: str) -> bool | None:
+    """Returns one true or false of a JSON object in a file; None if it says nothing.
+
+    Raises:
+      FileNotFoundError, IsADirectoryError: as `read_json`.
+      ValueError: it holds no JSON object, or something else under the key.
+    """
+    value = read_json(path).get(key)
+    if value is not None and type(value) is not bool:
+        raise ValueError(f"{path}: `{key}` must be true or false. Received: {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """Returns the beginning of a value as Python writes it, for an error."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # A number of thousands of digits; a deep list.
+        text = f"a {type(value).__name__} too large to show"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def read_hugging_face_config(folder: pathlib.Path) -> dict[str, Any]:
@@ -92,19 +116,19 @@ def read_hugging_face_config(folder: pathlib.Path) -> dict[str, Any]:
         if config[key] != only:
             raise ValueError(
                 f"{path}: `{key}` must be {only!r}, for `BertEncoderV2` has no other. "
-                f"Received: {config[key]!r}"
+                f"Received: {shown(config[key])}"
             )
-    return _settle(path, config, _HUGGING_FACE_ACTIVATIONS)
+    return _without_projection(path, settle(path, config, _HUGGING_FACE_ACTIVATIONS))
 
 
 def read_bert_config(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a `bert_config.json` of Google's release or of Model Garden.
+    """Reads the `bert_config.json` of Google's release.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it describes a model that `BertEncoderV2` cannot be.
     """
-    return _settle(path, read_json(path), _GOOGLE_ACTIVATIONS)
+    return _without_projection(path, settle(path, read_json(path), _GOOGLE_ACTIVATIONS))
 
 
 def read_model_garden_config(folder: pathlib.Path) -> dict[str, Any]:
@@ -116,9 +140,10 @@ def read_model_garden_config(folder: pathlib.Path) -> dict[str, Any]:
       FileNotFoundError: the folder has neither.
       ValueError: they describe no BERT, or more than one.
     """
-    if (folder / "bert_config.json").is_file():
-        return read_bert_config(folder / "bert_config.json")
-    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    path = folder / "bert_config.json"
+    if path.exists():
+        return settle(path, read_json(path), _GOOGLE_ACTIVATIONS)
+    files = [p for p in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]) if p.is_file()]
     if not files:
         raise FileNotFoundError(f"{folder} lacks bert_config.json, or the experiment's params.yaml")
     found = [(path, encoder) for path in files for encoder in _yaml_encoders(path)]
@@ -127,60 +152,122 @@ def read_model_garden_config(folder: pathlib.Path) -> dict[str, Any]:
             f"{', '.join(map(str, files))} must hold one `encoder` with a `type`, as Model "
             f"Garden's configurations do. Found: {len(found)}"
         )
-    path, encoder = found[0]
-    if encoder["type"] != "bert":
-        raise ValueError(f"{path}: the encoder's `type` must be bert. Received: {encoder['type']}")
-    settings = encoder.get("bert") or {}
-    if settings.get("norm_first"):
-        raise ValueError(f"{path}: `norm_first` is true, but only BERT's own order is supported")
-    config = {ours: settings.get(key, default) for key, (ours, default) in _MODEL_GARDEN.items()}
-    return _settle(path, config, _GOOGLE_ACTIVATIONS)
+    path, (kind, settings) = found[0]
+    if kind != "bert":
+        raise ValueError(f"{path}: the encoder's `type` must be bert. Received: {shown(kind)}")
+    if settings["norm_first"] not in (None, False):
+        raise ValueError(
+            f"{path}: `norm_first` must be false, for only BERT's own order is supported. "
+            f"Received: {settings['norm_first']!r}"
+        )
+    config = {ours: settings[key] for key, (ours, _) in _MODEL_GARDEN.items()}
+    return settle(path, config, _GOOGLE_ACTIVATIONS)
 
 
-def _yaml_encoders(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns every mapping called `encoder` that has a `type`."""
+def _yaml_encoders(path: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the type and the settings of every mapping called `encoder` that has a `type`."""
+    text = _read_text(path, "YAML")
     try:
-        todo = [yaml.safe_load(path.read_text(encoding="utf-8"))]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        todo = [yaml.safe_load(text)]
+    except Exception as error:  # PyYAML's constructors raise whatever a value makes Python raise.
         raise ValueError(f"{path} is not YAML: {error}") from error
-    found = []
+    found, seen = [], set()
     while todo:
         node = todo.pop()
-        if isinstance(node, dict):
-            encoder = node.get("encoder")
-            if isinstance(encoder, dict) and "type" in encoder:
-                found.append(encoder)
-            todo.extend(node.values())
-        elif isinstance(node, list):
+        # An alias is the very object that it stands for, which may even hold itself.
+        if not isinstance(node, (dict, list)) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, list):
             todo.extend(node)
+            continue
+        encoder = node.get("encoder")
+        if isinstance(encoder, dict) and "type" in encoder:
+            found.append(_model_garden_settings(path, encoder))
+        todo.extend(node.values())
     return found
 
 
-def _settle(
+def _model_garden_settings(
+    path: pathlib.Path, encoder: Mapping[Any, Any]
+) -> tuple[str, dict[str, Any]]:
+    kind, settings = encoder["type"], encoder.get("bert")
+    settings = {} if settings is None else settings
+    if not isinstance(kind, str) or not isinstance(settings, dict):
+        raise ValueError(
+            f"{path}: an `encoder` must have a `type` that is a name and a `bert` that maps names "
+            f"to values. Received: type={shown(kind)}, bert={shown(settings)}"
+        )
+    known = {key: settings.get(key, default) for key, (_, default) in _MODEL_GARDEN.items()}
+    known["norm_first"] = settings.get("norm_first")
+    for key, value in known.items():
+        if not isinstance(value, (int, float, str, type(None))):
+            raise ValueError(f"{path}: `{key}` must be one value. Received: {shown(value)}")
+    return kind, known
+
+
+def _read_text(path: pathlib.Path, kind: str) -> str:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but must be a {kind} file")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not {kind}: {error}") from error
+
+
+def _without_projection(path: pathlib.Path, settings: dict[str, Any]) -> dict[str, Any]:
+    if settings["embedding_size"] != settings["hidden_size"]:
+        raise ValueError(
+            f"{path}: `embedding_size` must be `hidden_size`, for this format has no projection "
+            f"between the two. Received: {shown(settings['embedding_size'])} and "
+            f"{shown(settings['hidden_size'])}"
+        )
+    return settings
+
+
+def settle(
     path: pathlib.Path, config: Mapping[str, Any], activations: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Checks the settings and puts them into one form."""
+    """Checks settings and puts them into the one form that this module speaks of.
+
+    Args:
+      path: the file that they are from, for the error.
+      config: settings in Hugging Face's words; others are left behind.
+      activations: what its format's names of activations mean in ours.
+
+    Raises:
+      ValueError: settings are lacking, or one is of another type or out of its range.
+    """
     lacking = [key for key in (*_SIZES, *_RATES, "hidden_act") if key not in config]
     if lacking:
         raise ValueError(f"{path} lacks {', '.join(lacking)}")
-    for key in _SIZES:
-        if type(config[key]) is not int or config[key] < 1:
-            raise ValueError(f"{path}: `{key}` must be a whole number. Received: {config[key]!r}")
+    sizes = {key: config[key] for key in _SIZES}
+    sizes["embedding_size"] = config.get("embedding_size")
+    if sizes["embedding_size"] is None:
+        sizes["embedding_size"] = config["hidden_size"]
+    for key, size in sizes.items():
+        if type(size) is not int or size < 1:
+            raise ValueError(
+                f"{path}: `{key}` must be a whole number of at least 1. Received: {shown(size)}"
+            )
     for key in _RATES:
         if type(config[key]) not in (int, float) or not 0 <= config[key] < 1:
-            raise ValueError(f"{path}: `{key}` must be in [0, 1). Received: {config[key]!r}")
-    if config["hidden_size"] % config["num_attention_heads"]:
+            raise ValueError(f"{path}: `{key}` must be in [0, 1). Received: {shown(config[key])}")
+    if sizes["hidden_size"] % sizes["num_attention_heads"]:
         raise ValueError(
-            f"{path}: `hidden_size` must be a multiple of `num_attention_heads`. "
-            f"Received: {config['hidden_size']} and {config['num_attention_heads']}"
+            f"{path}: `hidden_size` must be a multiple of `num_attention_heads`. Received: "
+            f"{shown(sizes['hidden_size'])} and {shown(sizes['num_attention_heads'])}"
         )
-    if config["hidden_act"] not in activations:
+    activation = config["hidden_act"]
+    if not isinstance(activation, str) or activation not in activations:
         raise ValueError(
             f"{path}: `hidden_act` must be one of {', '.join(activations)}. "
-            f"Received: {config['hidden_act']!r}"
+            f"Received: {shown(activation)}"
         )
     return {
-        **{key: config[key] for key in (*_SIZES, *_RATES)},
-        "hidden_act": activations[config["hidden_act"]],
-        "embedding_size": config.get("embedding_size") or config["hidden_size"],
+        **sizes,
+        **{key: float(config[key]) for key in _RATES},
+        "hidden_act": activations[activation],
     }

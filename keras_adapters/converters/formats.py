@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import glob
 import os
 import pathlib
 import re
@@ -21,6 +22,8 @@ FORMATS = {
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 # The name under which a TensorFlow 2 checkpoint keeps its object graph; TensorFlow 1 has none.
 _OBJECT_GRAPH = b"_CHECKPOINTABLE_OBJECT_GRAPH"
+_PATHS = (pathlib.PurePosixPath, pathlib.PureWindowsPath)
+_AT_MOST = 16
 _SHARD = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 
 
@@ -33,11 +36,18 @@ class EncoderCheckpoint:
       folder: where its files are.
       weights: the safetensors file or the index of several, the checkpoint's prefix, or
         `saved_model.pb`.
+      files: the files that hold the weights.
     """
 
     format: str
     folder: pathlib.Path
     weights: pathlib.Path
+    files: tuple[pathlib.Path, ...]
+
+    @property
+    def prefix(self) -> pathlib.Path:
+        """The TensorFlow checkpoint's path, without `.index`; not of Hugging Face's format."""
+        return _prefix(self.format, self.weights)
 
     @property
     def vocab_file(self) -> pathlib.Path:
@@ -61,92 +71,98 @@ class EncoderCheckpoint:
         return read_saved_model_config(self.weights)
 
 
-def recognise(path: str | os.PathLike, only: str | None = None) -> EncoderCheckpoint:
+def recognise(path: str | os.PathLike) -> EncoderCheckpoint:
     """Finds the one checkpoint that a path names and tells its format.
 
     Args:
       path: a folder with one checkpoint, or a checkpoint's file or prefix, by which one of
         several in a folder is named.
-      only: the format to look for; by default any.
 
     Raises:
-      FileNotFoundError: the path does not exist, or there is no checkpoint or only a part.
-      ValueError: the folder holds more than one.
+      OSError: a file cannot be read; of it `FileNotFoundError`: the path does not exist, or
+        there is no checkpoint or only a part.
+      ValueError: the folder holds more than one, or an index of safetensors is not one.
     """
-    path = pathlib.Path(path)
+    try:
+        path = pathlib.Path(path)
+    except TypeError as error:
+        raise ValueError(f"an encoder's path must be a string or a path: {error}") from error
     folder = path if path.is_dir() else path.parent
-    found = [c for c in _checkpoints(folder) if only in (None, c.format)]
+    found = _weights(folder)
     if folder is not path:
-        found = [c for c in found if c.weights == path or f"{path}".startswith(f"{c.weights}.")]
+        found = [(kind, w) for kind, w in found if path == w or path in _files(kind, w)]
         if not found and not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such folder, file or checkpoint")
     if not found:
-        layouts = [text for name, text in FORMATS.items() if only in (None, name)]
         raise FileNotFoundError(
             f"{path} holds no BERT encoder in a format that can be read. "
-            f"The files that make one:\n  " + "\n  ".join(layouts) + _hint(folder)
+            f"The files that make one:\n  " + "\n  ".join(FORMATS.values()) + _hint(folder)
         )
     if len(found) > 1:
-        names = ", ".join(f"{c.weights.name} ({FORMATS[c.format].split(':')[0]})" for c in found)
+        names = ", ".join(f"{w.name} ({FORMATS[kind].split(':')[0]})" for kind, w in found)
         raise ValueError(
             f"{folder} holds more than one encoder: {names}. Name one of them, as in "
-            f"{found[0].weights}, in place of the folder"
+            f"{found[0][1]}, in place of the folder"
         )
-    (checkpoint,) = found
-    missing = [str(file) for file in _weight_files(checkpoint) if not file.is_file()]
+    ((kind, weights),) = found
+    files = _files(kind, weights)
+    missing = [str(file) for file in files if not file.is_file()]
     if missing:
-        raise FileNotFoundError(f"{checkpoint.weights} is not whole. Missing: {', '.join(missing)}")
-    return checkpoint
+        more = f" and {len(missing) - _AT_MOST} more" if len(missing) > _AT_MOST else ""
+        raise FileNotFoundError(
+            f"{weights} is not whole. Missing: {', '.join(missing[:_AT_MOST])}{more}"
+        )
+    return EncoderCheckpoint(kind, folder, weights, files)
 
 
-def is_lower_case(vocab_file: pathlib.Path) -> bool:
-    """Returns whether a vocabulary is uncased: lower-casing would change none of its tokens.
-
-    What stands in square brackets, [CLS] or [unused1], does not count.
-    """
-    tokens = vocab_file.read_text(encoding="utf-8").split()
-    return all(t == t.lower() for t in tokens if not (t.startswith("[") and t.endswith("]")))
-
-
-def _checkpoints(folder: pathlib.Path) -> list[EncoderCheckpoint]:
-    found = []
-    for name in _SAFETENSORS:
-        if (folder / name).is_file() and not found:
-            found.append(EncoderCheckpoint("hugging_face", folder, folder / name))
+def _weights(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
+    """Returns the format and the weights of each checkpoint in a folder."""
+    safetensors = [("hugging_face", folder / name) for name in _SAFETENSORS]
+    found = [(kind, path) for kind, path in safetensors if path.is_file()][:1]
     for index in sorted(folder.glob("*.index")):
-        kind = "model_garden" if _OBJECT_GRAPH in index.read_bytes() else "tf1"
-        found.append(EncoderCheckpoint(kind, folder, index.with_suffix("")))
+        if index.is_file():
+            kind = "model_garden" if _OBJECT_GRAPH in index.read_bytes() else "tf1"
+            found.append((kind, index.with_suffix("")))
     if (folder / "saved_model.pb").is_file():
-        found.append(EncoderCheckpoint("saved_model", folder, folder / "saved_model.pb"))
+        found.append(("saved_model", folder / "saved_model.pb"))
     return found
 
 
-def _weight_files(checkpoint: EncoderCheckpoint) -> list[pathlib.Path]:
-    """Returns the files that the weights are made of."""
-    if checkpoint.format == "hugging_face":
-        return [checkpoint.folder / name for name in safetensors_files(checkpoint.weights)]
-    prefix = checkpoint.weights
-    if checkpoint.format == "saved_model":
-        prefix = checkpoint.folder / "variables" / "variables"
-    present = [file.name for file in prefix.parent.glob(f"{prefix.name}.data-*")]
+def _prefix(kind: str, weights: pathlib.Path) -> pathlib.Path:
+    return weights.parent / "variables" / "variables" if kind == "saved_model" else weights
+
+
+def _files(kind: str, weights: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Returns the files that the weights are made of, there or not."""
+    if kind == "hugging_face":
+        return _safetensors_files(weights)
+    prefix = _prefix(kind, weights)
+    present = [file.name for file in prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*")]
     totals = {int(match[1]) for name in present if (match := _SHARD.search(name))} or {1}
     total = max(totals)
     shards = [f"{prefix.name}.data-{index:05}-of-{total:05}" for index in range(total)]
-    return [prefix.parent / name for name in (f"{prefix.name}.index", *shards)]
+    return tuple(prefix.parent / name for name in (f"{prefix.name}.index", *shards))
 
 
-def safetensors_files(weights: pathlib.Path) -> list[str]:
-    """Returns the names of the files that a safetensors file or index stands for.
-
-    Raises:
-      ValueError: the index is not one.
-    """
+def _safetensors_files(weights: pathlib.Path) -> tuple[pathlib.Path, ...]:
     if weights.suffix != ".json":
-        return [weights.name]
+        return (weights,)
     weight_map = configs.read_json(weights).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{weights} must have a `weight_map`")
-    return sorted(set(weight_map.values()))
+    for name in weight_map.values():
+        # A name of this folder on any system, for the index may be of anyone's making.
+        if not isinstance(name, str) or not _is_plain(name):
+            raise ValueError(
+                f"{weights}: `weight_map` must name files of its own folder. "
+                f"Received: {configs.shown(name)}"
+            )
+    return tuple(weights.parent / name for name in sorted(set(weight_map.values())))
+
+
+def _is_plain(name: str) -> bool:
+    plain = all(path(name).name == name for path in _PATHS)
+    return plain and name != ".." and name.isprintable()
 
 
 def _hint(folder: pathlib.Path) -> str:

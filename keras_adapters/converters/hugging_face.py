@@ -6,29 +6,33 @@ Format: `config.json` and `model.safetensors` (or shards and their index) as wri
 
 from __future__ import annotations
 
-import os
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import safetensors
 from official.nlp.modeling import networks
 
-from keras_adapters.converters.building import assign_weights, build_encoder
-from keras_adapters.converters.formats import EncoderCheckpoint, recognise, safetensors_files
+from keras_adapters.converters.building import load_weights
+from keras_adapters.converters.formats import EncoderCheckpoint
 from keras_adapters.converters.names import hugging_face_name
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.converters.shapes import INSERTED, variable_names
+from keras_adapters.converters.stored import StoredTensor, check_readable, damaged
 
 # Left behind: position_ids is a constant, the rest are heads of other tasks.
 _IGNORED = ("embeddings.position_ids", "cls.", "classifier.", "qa_outputs.")
+_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def load_hugging_face(
-    path: str | os.PathLike, *, output_range: int | None = None
+    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
 ) -> networks.BertEncoderV2:
     """Builds a `BertEncoderV2` with the weights of a Hugging Face BERT folder.
 
     Args:
-      path: holds `config.json` and the weights as safetensors, in float32, float16 or
-        bfloat16, with or without the `bert.` prefix and the `gamma`/`beta` spelling.
+      checkpoint: what `formats.recognise` found, of the format `hugging_face`: `config.json`
+        and the weights as safetensors, in float32, float16 or bfloat16, with or without the
+        `bert.` prefix and the `gamma`/`beta` spelling.
       output_range: number of leading positions that the last block computes; 1 is enough
         and cheaper for classification, `None` computes all.
 
@@ -36,32 +40,42 @@ def load_hugging_face(
       The built encoder with float32 variables.
 
     Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: the folder holds another architecture, uses what `BertEncoderV2` does
-        not have, or tensors are missing, extra or of another shape (all in one error).
+      OSError: a file is missing or cannot be read.
+      ValueError: the folder holds another architecture, uses what `BertEncoderV2` does not
+        have, or holds adapters; tensors are missing, extra or of another shape (all in one
+        error), there twice, or as `building.load_weights` says.
     """
-    checkpoint = recognise(path, only="hugging_face")
-    encoder = build_encoder(checkpoint.config, output_range)
-    tensors = _read_tensors(checkpoint)
-    values = {}
-    for name in encoder_variables(encoder):
-        source = hugging_face_name(name)
-        if source in tensors:
-            value = tensors.pop(source)
-            # A torch Linear is [out, in].
-            values[name] = value.T if name.endswith("/kernel") else value
-    assign_weights(encoder, {**values, **tensors}, str(checkpoint.folder))
-    return encoder
+    stored = list(_read_headers(checkpoint.files))
+    names = variable_names(checkpoint.config, len(stored))
+    ours = {hugging_face_name(name): name for name in names}
+    tensors: dict[str, StoredTensor] = {}
+    for source, tensor in stored:
+        short = source.removeprefix("bert.")
+        short = short.replace("LayerNorm.gamma", "LayerNorm.weight")
+        short = short.replace("LayerNorm.beta", "LayerNorm.bias")
+        if short.startswith(_IGNORED) and not INSERTED.search(short):
+            continue
+        name = ours.get(short, tensor.place)
+        if name in tensors:
+            raise ValueError(f"{tensor.place} is there twice, the first is {tensors[name].place}")
+        # A torch Linear is [out, in].
+        tensors[name] = tensor.transposed() if name.endswith("/kernel") else tensor
+    return load_weights(checkpoint, tensors, output_range)
 
 
-def _read_tensors(checkpoint: EncoderCheckpoint) -> dict[str, np.ndarray]:
-    tensors = {}
-    for file_name in safetensors_files(checkpoint.weights):
-        with safetensors.safe_open(checkpoint.folder / file_name, framework="np") as file:
-            for name in sorted(file.keys()):
-                short = name.removeprefix("bert.")
-                short = short.replace("LayerNorm.gamma", "LayerNorm.weight")
-                short = short.replace("LayerNorm.beta", "LayerNorm.bias")
-                if not short.startswith(_IGNORED):
-                    tensors[short] = file.get_tensor(name)
-    return tensors
+def _read_headers(files: Sequence[pathlib.Path]) -> Iterator[tuple[str, StoredTensor]]:
+    """Yields the tensors of safetensors files and their names there."""
+    check_readable(files)
+    for path in files:
+        with damaged(path):
+            file = safetensors.safe_open(path, framework="np")
+            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
+            headers = {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
+        for name, (shape, dtype) in headers.items():
+            read = functools.partial(_read, path, file, name)
+            yield name, StoredTensor(f"{path}: {name}", shape, _TYPES.get(dtype, dtype), read)
+
+
+def _read(path: pathlib.Path, file: safetensors.safe_open, name: str):
+    with damaged(path):
+        return file.get_tensor(name)

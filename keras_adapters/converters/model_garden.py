@@ -8,27 +8,20 @@ YAML file of its experiment.
 
 from __future__ import annotations
 
-import os
-
-import numpy as np
-import tensorflow as tf
 from official.nlp.modeling import networks
-from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from keras_adapters.converters.building import assign_weights, build_encoder
-from keras_adapters.converters.formats import recognise
-from keras_adapters.converters.object_graph import find_encoder_variables
-
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+from keras_adapters.converters.building import load_weights
+from keras_adapters.converters.formats import EncoderCheckpoint
+from keras_adapters.converters.tf_checkpoint import read_encoder_header
 
 
 def load_model_garden(
-    path: str | os.PathLike, *, output_range: int | None = None
+    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
 ) -> networks.BertEncoderV2:
     """Builds a `BertEncoderV2` with the weights of a Model Garden checkpoint.
 
     Args:
-      path: the folder, or the checkpoint's prefix where the folder holds several.
+      checkpoint: what `formats.recognise` found, of the format `model_garden`.
       output_range: number of leading positions that the last block computes; 1 is enough
         and cheaper for classification, `None` computes all.
 
@@ -36,35 +29,10 @@ def load_model_garden(
       The built encoder with float32 variables.
 
     Raises:
-      FileNotFoundError: a file is missing.
+      OSError: a file is missing or cannot be read.
       ValueError: the configuration is not BERT's, the checkpoint holds no BERT encoder or
-        several, or variables are missing, extra or of another shape (all in one error).
+        several or one with adapters, variables are missing, extra or of another shape (all
+        in one error), or as `building.load_weights` says.
     """
-    checkpoint = recognise(path, only="model_garden")
-    encoder = build_encoder(checkpoint.config, output_range)
-    values = read_encoder_variables(str(checkpoint.weights))
-    assign_weights(encoder, values, str(checkpoint.weights))
-    return encoder
-
-
-def read_encoder_variables(prefix: str) -> dict[str, np.ndarray]:
-    """Reads the variables of the one BERT encoder in a TensorFlow 2 checkpoint.
-
-    Args:
-      prefix: the checkpoint's path, without `.index`.
-
-    Returns:
-      Arrays by the names of `encoder_variables`, as far as they are there.
-
-    Raises:
-      ValueError: the checkpoint holds no BERT encoder, or several.
-    """
-    reader = tf.train.load_checkpoint(prefix)
-    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
-        reader.get_tensor(_OBJECT_GRAPH)
-    )
-    nodes = find_encoder_variables(graph, prefix)
-    return {
-        name: reader.get_tensor(graph.nodes[node].attributes[0].checkpoint_key)
-        for name, node in nodes.items()
-    }
+    tensors = read_encoder_header(checkpoint.weights, checkpoint.files)
+    return load_weights(checkpoint, tensors, output_range)

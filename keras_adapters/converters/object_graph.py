@@ -8,6 +8,7 @@ attributes. `BertEncoder` is a functional model whose parts are also numbered, a
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 # The parts of an encoder beside its blocks, in the order of the numbers; the last may be absent.
@@ -30,6 +31,12 @@ _PARTS_OF_BLOCK = {
 }
 _VARIABLES = ("embeddings", "kernel", "bias", "gamma", "beta")
 _NEXT_SENTENCE_POOLER = "next_sentence.pooler_dense"
+# What a functional model calls its layers that have weights, before their numbers.
+_NUMBER = "layer_with_weights-"
+# The attribute of a checkpoint's node that is a variable's value.
+VALUE = "VARIABLE_VALUE"
+# Where a dropout keeps the state of its random numbers.
+_RANDOM_STATE = "_random_generator"
 
 _Children = list[dict[str, int]]
 
@@ -47,21 +54,35 @@ def find_encoder_variables(graph: Any, source: str) -> dict[str, int]:
 
     Returns:
       The node of each variable, by the names of `encoder_variables`; what is not there is
-      left out.
+      left out. Further variables, of layers that a BERT has not and of adapters wherever
+      they are, have the attributes that lead to them as names.
 
     Raises:
-      ValueError: the graph holds no BERT encoder, or several.
+      ValueError: the graph holds no BERT encoder, or several, or is damaged.
     """
     children = [{c.local_name: c.node_id for c in node.children} for node in graph.nodes]
-    encoders = [parts for node in range(len(children)) if (parts := _parts(children, node))]
+    if any(not 0 <= node < len(children) for own in children for node in own.values()):
+        raise ValueError(f"{source} is damaged: an object in it refers to one that is not there")
+    encoders = [(node, parts) for node in range(len(children)) if (parts := _parts(children, node))]
     if len(encoders) != 1:
         raise ValueError(
             f"{source} must hold one BERT encoder of tf-models-official, a BertEncoderV2 or a "
             f"BertEncoder. Found: {len(encoders)}"
         )
-    (parts,) = encoders
+    ((encoder, parts),) = encoders
+    known = set(_variables(children, parts).values())
     if _NEXT_SENTENCE_POOLER in children[0]:
         parts["pooler"] = children[0][_NEXT_SENTENCE_POOLER]
+    found = _variables(children, parts)
+    known.update(found.values())
+    for node, path in _reached(children, _starts(children, encoder)).items():
+        if node not in known and _is_variable(graph.nodes[node]) and _RANDOM_STATE not in path:
+            found[path] = node
+    return found
+
+
+def _variables(children: _Children, parts: dict[str, int]) -> dict[str, int]:
+    """Returns the variables of an encoder's layers by the names of `encoder_variables`."""
     found = {}
     for name, node in parts.items():
         # An embedding table has the name of its layer, as in `encoder_variables`.
@@ -71,10 +92,37 @@ def find_encoder_variables(graph: Any, source: str) -> dict[str, int]:
     return found
 
 
+def _starts(children: _Children, encoder: int) -> dict[int, str]:
+    """Returns the nodes below which all variables are the encoder's, and their names."""
+    if "_transformer_layers" in children[encoder]:
+        return {encoder: "encoder/"}
+    # A functional model may have been given attributes that are no layers of its own.
+    numbered = _numbered(children[encoder], _NUMBER)
+    return {node: f"{_NUMBER}{index}/" for index, node in enumerate(numbered)}
+
+
+def _reached(children: _Children, starts: dict[int, str]) -> dict[int, str]:
+    """Returns all nodes that others lead to, and the shortest path to each, nearest first."""
+    paths, todo = dict(starts), collections.deque(starts)
+    while todo:
+        node = todo.popleft()
+        for name, child in children[node].items():
+            if child not in paths:
+                paths[child] = f"{paths[node]}{name}/"
+                todo.append(child)
+    return {node: path.removesuffix("/") for node, path in paths.items()}
+
+
+def _is_variable(node: Any) -> bool:
+    if "variable" in node.DESCRIPTOR.fields_by_name:
+        return node.HasField("variable")
+    return any(attribute.name == VALUE for attribute in node.attributes)
+
+
 def _parts(children: _Children, node: int) -> dict[str, int]:
     """Returns the nodes of an encoder's layers by name; none if the node is no encoder."""
     own = children[node]
-    numbered = _numbered(own, "layer_with_weights-")
+    numbered = _numbered(own, _NUMBER)
     if "_transformer_layers" in own:
         blocks = _numbered(children[own["_transformer_layers"]], "")
     else:

@@ -6,16 +6,14 @@ Format: `saved_model.pb`, `variables/` and `assets/vocab.txt` as written by
 
 from __future__ import annotations
 
-import os
-import pathlib
-
 import numpy as np
 import tensorflow as tf
 from official.nlp.modeling import networks
 
-from keras_adapters.converters.building import assign_weights, build_encoder
-from keras_adapters.converters.formats import EncoderCheckpoint, recognise
-from keras_adapters.converters.model_garden import read_encoder_variables
+from keras_adapters.converters.building import load_weights
+from keras_adapters.converters.formats import EncoderCheckpoint
+from keras_adapters.converters.stored import damaged
+from keras_adapters.converters.tf_checkpoint import read_encoder_header, read_header
 
 _INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 _LOWER_CASE = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"
@@ -24,7 +22,7 @@ _SEQUENCE = 16
 
 
 def load_saved_model(
-    path: str | os.PathLike, *, output_range: int | None = None
+    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
 ) -> networks.BertEncoderV2:
     """Builds a `BertEncoderV2` with the weights of a BERT SavedModel.
 
@@ -32,7 +30,7 @@ def load_saved_model(
     computes; so the encoder is held against the SavedModel's own outputs.
 
     Args:
-      path: the SavedModel's folder.
+      checkpoint: what `formats.recognise` found, of the format `saved_model`.
       output_range: number of leading positions that the last block computes; 1 is enough
         and cheaper for classification, `None` computes all.
 
@@ -40,36 +38,38 @@ def load_saved_model(
       The built encoder with float32 variables.
 
     Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: the SavedModel holds no BERT encoder or several, variables are missing or
-        extra, or the encoder's outputs are not those of the SavedModel.
+      OSError: a file is missing or cannot be read.
+      ValueError: the SavedModel holds no BERT encoder or several or one with adapters,
+        variables are missing or extra, the encoder's outputs are not those of the
+        SavedModel, or as `building.load_weights` says.
     """
-    checkpoint = recognise(path, only="saved_model")
-    encoder = build_encoder(checkpoint.config, output_range)
-    prefix = str(checkpoint.folder / "variables" / "variables")
-    assign_weights(encoder, read_encoder_variables(prefix), prefix)
+    tensors = read_encoder_header(checkpoint.prefix, checkpoint.files)
+    encoder = load_weights(checkpoint, tensors, output_range)
     _compare(encoder, checkpoint)
     return encoder
 
 
-def read_lower_case(folder: str | os.PathLike) -> bool | None:
-    """Returns whether a SavedModel says that its text is to be lower-cased; None if it does not."""
-    reader = tf.train.load_checkpoint(str(pathlib.Path(folder, "variables", "variables")))
-    return bool(reader.get_tensor(_LOWER_CASE)) if reader.has_tensor(_LOWER_CASE) else None
+def read_lower_case(checkpoint: EncoderCheckpoint) -> bool | None:
+    """Returns whether a SavedModel says that its text is to be lower-cased; None if it does not.
+
+    Raises:
+      OSError: a file is missing or cannot be read.
+      ValueError: its variables are damaged, or it says something else than true or false.
+    """
+    said = read_header(checkpoint.prefix, checkpoint.files).get(_LOWER_CASE)
+    if said is None:
+        return None
+    if (said.shape, said.dtype) != ((), "bool"):
+        raise ValueError(
+            f"{said.place} must be true or false. Received: {said.dtype} of shape {said.shape}"
+        )
+    return bool(said.read())
 
 
 def _compare(encoder: networks.BertEncoderV2, checkpoint: EncoderCheckpoint) -> None:
     """Raises unless the SavedModel computes what the encoder does."""
-    loaded = tf.saved_model.load(str(checkpoint.folder))
-    signature = loaded.signatures.get("serving_default")
-    names = signature.structured_input_signature[1] if signature else {}
-    if set(names) != set(_INPUTS):
-        raise ValueError(
-            f"{checkpoint.folder}: the signature serving_default must take "
-            f"{', '.join(_INPUTS)}. Received: {', '.join(names) or 'no such signature'}"
-        )
     inputs = _some_inputs(checkpoint.config)
-    theirs = [output.numpy() for output in signature(**inputs).values()]
+    theirs = _outputs(checkpoint, inputs)
     ours = encoder(inputs, training=False)
     # The signature's names are those of Keras layers, so its outputs are told by their values.
     for expected in (ours["pooled_output"].numpy(), ours["sequence_output"].numpy()[:, :1]):
@@ -81,6 +81,22 @@ def _compare(encoder: networks.BertEncoderV2, checkpoint: EncoderCheckpoint) -> 
                 f"weights and the activation {checkpoint.config['hidden_act']}: outputs differ "
                 f"by {min(gaps, default=np.inf):.1e}"
             )
+
+
+def _outputs(checkpoint: EncoderCheckpoint, inputs: dict[str, tf.Tensor]) -> list[np.ndarray]:
+    """Returns what a SavedModel computes of some inputs, as far as it is float32."""
+    with damaged(checkpoint.weights):
+        loaded = tf.saved_model.load(str(checkpoint.folder))
+        signature = loaded.signatures.get("serving_default")
+        names = signature.structured_input_signature[1] if signature else {}
+    if set(names) != set(_INPUTS):
+        raise ValueError(
+            f"{checkpoint.folder}: the signature serving_default must take "
+            f"{', '.join(_INPUTS)}. Received: {', '.join(names) or 'no such signature'}"
+        )
+    with damaged(checkpoint.weights):
+        outputs = [output.numpy() for output in signature(**inputs).values()]
+    return [output for output in outputs if output.dtype == np.float32]
 
 
 def _some_inputs(config: dict[str, int]) -> dict[str, tf.Tensor]:

@@ -12,7 +12,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from keras_adapters.converters.configs import settle
 from keras_adapters.converters.object_graph import find_encoder_variables
+from keras_adapters.converters.shapes import check_shapes
 
 # Message: its fields as (name, number, type); a type ending in * is repeated.
 _MESSAGES = {
@@ -48,17 +50,18 @@ def read_saved_model_config(path: pathlib.Path) -> dict[str, Any]:
       The settings that `converters.configs` speaks of.
 
     Raises:
-      ValueError: the file is no SavedModel, or has not one BERT encoder in it.
+      OSError: the file cannot be read.
+      ValueError: the file is no SavedModel, or has not one BERT encoder in it, or one with
+        adapters.
     """
     try:
         meta_graph = _message_class("SavedModel").FromString(path.read_bytes()).meta_graphs[0]
     except (message.DecodeError, IndexError) as error:
         raise ValueError(f"{path} is not a SavedModel: {error}") from error
     nodes = find_encoder_variables(meta_graph.object_graph, str(path))
+    objects = meta_graph.object_graph.nodes
     shapes = {
-        name: [
-            dimension.size for dimension in meta_graph.object_graph.nodes[node].variable.shape.dim
-        ]
+        name: tuple(dimension.size for dimension in objects[node].variable.shape.dim)
         for name, node in nodes.items()
     }
     try:
@@ -76,12 +79,11 @@ def read_saved_model_config(path: pathlib.Path) -> dict[str, Any]:
         }
     except (KeyError, ValueError, IndexError) as error:
         raise ValueError(f"{path}: the encoder in it is not a BERT: {error!r}") from error
-    return {
-        **sizes,
-        "hidden_act": _activation(path, meta_graph),
-        "hidden_dropout_prob": _BERT_DROPOUT,
-        "attention_probs_dropout_prob": _BERT_DROPOUT,
-    }
+    rates = {"hidden_dropout_prob": _BERT_DROPOUT, "attention_probs_dropout_prob": _BERT_DROPOUT}
+    activation = _activation(path, meta_graph)
+    config = settle(path, {**sizes, **rates, "hidden_act": activation}, {activation: activation})
+    check_shapes(config, shapes, str(path))
+    return config
 
 
 def _activation(path: pathlib.Path, meta_graph: Any) -> str:

@@ -7,29 +7,30 @@ have the names of https://github.com/google-research/bert, such as
 
 from __future__ import annotations
 
-import os
 import re
 
-import tensorflow as tf
 from official.nlp.modeling import networks
 
-from keras_adapters.converters.building import assign_weights, build_encoder
-from keras_adapters.converters.formats import recognise
+from keras_adapters.converters.building import load_weights
+from keras_adapters.converters.formats import EncoderCheckpoint
 from keras_adapters.converters.names import google_name
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.converters.shapes import INSERTED, variable_names
+from keras_adapters.converters.tf_checkpoint import read_header
 
 _SCOPE = "bert/"
 # What an optimiser keeps beside a variable, under the variable's name.
 _SLOT = re.compile(r"/(adam|lamb)_[mv]$|/Adam(_1)?$")
 
 
-def load_tf1(path: str | os.PathLike, *, output_range: int | None = None) -> networks.BertEncoderV2:
+def load_tf1(
+    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
+) -> networks.BertEncoderV2:
     """Builds a `BertEncoderV2` with the weights of Google's BERT release.
 
     Variables outside of `bert/` (heads, the step) and optimiser slots are left behind.
 
     Args:
-      path: the folder, or the checkpoint's prefix where the folder holds several.
+      checkpoint: what `formats.recognise` found, of the format `tf1`.
       output_range: number of leading positions that the last block computes; 1 is enough
         and cheaper for classification, `None` computes all.
 
@@ -37,19 +38,15 @@ def load_tf1(path: str | os.PathLike, *, output_range: int | None = None) -> net
       The built encoder with float32 variables.
 
     Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: the configuration is not BERT's, or variables are missing, extra or of
-        another shape (all in one error).
+      OSError: a file is missing or cannot be read.
+      ValueError: the configuration is not BERT's, the encoder has adapters, variables are
+        missing, extra or of another shape (all in one error), or as
+        `building.load_weights` says.
     """
-    checkpoint = recognise(path, only="tf1")
-    encoder = build_encoder(checkpoint.config, output_range)
-    reader = tf.train.load_checkpoint(str(checkpoint.weights))
-    sources = {
-        name.removeprefix(_SCOPE): name
-        for name in reader.get_variable_to_shape_map()
-        if name.startswith(_SCOPE) and not _SLOT.search(name)
-    }
-    ours = {google_name(name): name for name in encoder_variables(encoder)}
-    values = {ours.get(short, name): reader.get_tensor(name) for short, name in sources.items()}
-    assign_weights(encoder, values, str(checkpoint.weights))
-    return encoder
+    stored = read_header(checkpoint.weights, checkpoint.files)
+    ours = {google_name(name): name for name in variable_names(checkpoint.config, len(stored))}
+    tensors = {}
+    for name, tensor in stored.items():
+        if (name.startswith(_SCOPE) or INSERTED.search(name)) and not _SLOT.search(name):
+            tensors[ours.get(name.removeprefix(_SCOPE), name)] = tensor
+    return load_weights(checkpoint, tensors, output_range)
