@@ -57,7 +57,6 @@ class RunFolder:
         if not writes:
             return
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             self._compare(self._read(_SETTINGS))
         except BaseException:
@@ -135,6 +134,7 @@ class RunFolder:
     def _take_lock(self) -> None:
         path = self.path / _LOCK
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise OSError(f"--output_dir={self.path} cannot be written: {error}") from error
