@@ -96,11 +96,9 @@ def test_a_checkpoint_is_found_by_its_prefix(tmp_path):
     for prefix in ("bert_model.ckpt", "other.ckpt"):
         (tmp_path / f"{prefix}.index").touch()
         (tmp_path / f"{prefix}.data-00000-of-00001").touch()
-    files = find.find_encoder(str(tmp_path / "bert_model.ckpt"))
-    assert (files.checkpoint.format, files.checkpoint.weights) == (
-        "tf1",
-        tmp_path / "bert_model.ckpt",
-    )
+    prefix = tmp_path / "bert_model.ckpt"
+    files = find.find_encoder(str(prefix))
+    assert (files.checkpoint.format, files.checkpoint.weights) == ("tf1", prefix)
     assert not files.lower_case
 
 
