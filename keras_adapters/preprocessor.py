@@ -8,13 +8,17 @@ characters (the ellipsis, ligatures, fractions), which BERT's vocabulary keeps a
 
 from __future__ import annotations
 
+import numbers
 import os
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 from official.nlp.modeling import layers
+
+from keras_adapters.vocabulary import read_vocabulary
 
 _SPACES = r"[\t\n\r\pZ]"
 _CONTROLS = r"[\pC\x{FFFD}]"
@@ -27,6 +31,7 @@ _PUNCTUATION = r"[!-/:-@\[-`{-~\pP]"
 # A character as readers see it: with the marks that combine with it.
 _CHARACTER = r"(?s:.)\p{Mn}*"
 _MAX_WORD_CHARACTERS = 100
+_LONGEST = 2**31 - 1
 _UNKNOWN = "[UNK]"
 _SPECIAL_TOKENS = {
     "start_of_sequence_id": "[CLS]",
@@ -44,8 +49,9 @@ class BertPreprocessor:
       seq_length: length of the packed sequences, special tokens included.
 
     Raises:
-      FileNotFoundError: there is no vocabulary file.
-      ValueError: the vocabulary lacks a special token, or `seq_length` is below 3.
+      OSError: the vocabulary file is missing (`FileNotFoundError`) or cannot be read.
+      ValueError: the vocabulary lacks a special token, repeats a token or is none; or an
+        argument is of another type, or `seq_length` is below 3.
 
     Example:
     >>> preprocess = BertPreprocessor("vocab.txt", lower_case=True, seq_length=128)
@@ -57,28 +63,41 @@ class BertPreprocessor:
     """
 
     def __init__(self, vocab_file: str | os.PathLike, lower_case: bool, seq_length: int) -> None:
-        if seq_length < 3:
-            raise ValueError(f"`seq_length` must be at least 3. Received: seq_length={seq_length}")
+        if isinstance(seq_length, bool) or not isinstance(seq_length, numbers.Integral):
+            raise ValueError(
+                f"`seq_length` must be a whole number. Received: seq_length={seq_length!r}"
+            )
+        if not 3 <= seq_length <= _LONGEST:
+            raise ValueError(
+                f"`seq_length` must be at least 3, and at most {_LONGEST}. "
+                f"Received: seq_length={seq_length}"
+            )
+        if not isinstance(lower_case, (bool, np.bool_)):
+            raise ValueError(
+                f"`lower_case` must be true or false. Received: lower_case={lower_case!r}"
+            )
+        if not isinstance(vocab_file, (str, os.PathLike)):
+            raise ValueError(f"`vocab_file` must be a path. Received: vocab_file={vocab_file!r}")
         path = pathlib.Path(vocab_file)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: the encoder's vocabulary is read from it")
-        vocab = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        vocab = [token.removesuffix("\r") for token in vocab]
+        vocab = read_vocabulary(path)
         lacking = {*_SPECIAL_TOKENS.values(), _UNKNOWN} - set(vocab)
         if lacking:
             raise ValueError(f"{path} lacks the special tokens {sorted(lacking)}")
-        self.lower_case = lower_case
-        self.seq_length = seq_length
-        self._wordpiece = tf_text.FastWordpieceTokenizer(
-            vocab=vocab,
-            token_out_type=tf.int32,
-            unknown_token=_UNKNOWN,
-            no_pretokenization=True,
-            # A character takes up to four bytes; the limit in characters is kept below.
-            max_bytes_per_word=4 * _MAX_WORD_CHARACTERS,
-        )
+        self.lower_case = bool(lower_case)
+        self.seq_length = int(seq_length)
+        try:
+            self._wordpiece = tf_text.FastWordpieceTokenizer(
+                vocab=vocab,
+                token_out_type=tf.int32,
+                unknown_token=_UNKNOWN,
+                no_pretokenization=True,
+                # A character takes up to four bytes; the limit in characters is kept below.
+                max_bytes_per_word=4 * _MAX_WORD_CHARACTERS,
+            )
+        except RuntimeError as error:  # A token is longer than the tokeniser can hold.
+            raise ValueError(f"{path} is no vocabulary of WordPiece tokens: {error}") from error
         special = {role: vocab.index(token) for role, token in _SPECIAL_TOKENS.items()}
-        self.pack = layers.BertPackInputs(seq_length, special_tokens_dict=special)
+        self.pack = layers.BertPackInputs(self.seq_length, special_tokens_dict=special)
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Returns the WordPiece ids of texts, without special tokens.

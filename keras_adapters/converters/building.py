@@ -72,5 +72,5 @@ def load_weights(
         )
     encoder = build_encoder(config, output_range)
     for name, variable in encoder_variables(encoder).items():
-        variable.assign(tensors[name].values().reshape(variable.shape))
+        variable.assign(tensors[name].values().reshape(variable.shape.as_list()))
     return encoder

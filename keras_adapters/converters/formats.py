@@ -90,7 +90,8 @@ def recognise(path: str | os.PathLike) -> EncoderCheckpoint:
     folder = path if path.is_dir() else path.parent
     found = _weights(folder)
     if folder is not path:
-        found = [(kind, w) for kind, w in found if path == w or path in _files(kind, w)]
+        exact = [(kind, w) for kind, w in found if path == w]
+        found = exact or [(kind, w) for kind, w in found if path in _files(kind, w)]
         if not found and not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such folder, file or checkpoint")
     if not found:
@@ -162,7 +163,7 @@ def _safetensors_files(weights: pathlib.Path) -> tuple[pathlib.Path, ...]:
 
 def _is_plain(name: str) -> bool:
     plain = all(path(name).name == name for path in _PATHS)
-    return plain and name != ".." and name.isprintable()
+    return plain and name not in ("", "..") and name.isprintable()
 
 
 def _hint(folder: pathlib.Path) -> str:

@@ -35,6 +35,8 @@ _NEXT_SENTENCE_POOLER = "next_sentence.pooler_dense"
 _NUMBER = "layer_with_weights-"
 # The attribute of a checkpoint's node that is a variable's value.
 VALUE = "VARIABLE_VALUE"
+# Under which names a layer in a SavedModel lists what the layers inside it hold.
+_LISTS = ("variables", "trainable_variables", "keras_api")
 # Where a dropout keeps the state of its random numbers.
 _RANDOM_STATE = "_random_generator"
 
@@ -102,14 +104,16 @@ def _starts(children: _Children, encoder: int) -> dict[int, str]:
 
 
 def _reached(children: _Children, starts: dict[int, str]) -> dict[int, str]:
-    """Returns all nodes that others lead to, and the shortest path to each, nearest first."""
-    paths, todo = dict(starts), collections.deque(starts)
-    while todo:
-        node = todo.popleft()
-        for name, child in children[node].items():
-            if child not in paths:
-                paths[child] = f"{paths[node]}{name}/"
-                todo.append(child)
+    """Returns all nodes that others lead to, and the attributes that lead there."""
+    paths = dict(starts)
+    for left_out in (_LISTS, ()):
+        todo = collections.deque(paths)
+        while todo:
+            node = todo.popleft()
+            for name, child in children[node].items():
+                if child not in paths and name not in left_out:
+                    paths[child] = f"{paths[node]}{name}/"
+                    todo.append(child)
     return {node: path.removesuffix("/") for node, path in paths.items()}
 
 

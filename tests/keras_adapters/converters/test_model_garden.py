@@ -11,7 +11,7 @@ from official.nlp.configs import (
 )
 from official.nlp.modeling import layers, models, networks
 
-from keras_adapters.converters.model_garden import load_model_garden
+from keras_adapters.converters.load import load_encoder
 
 SIZES = {
     "vocab_size": 53,
@@ -75,12 +75,12 @@ def folder(tmp_path, odd):
 @pytest.mark.parametrize("cls", ENCODERS)
 def test_outputs_equal_those_of_the_encoder_that_was_saved(cls, items, folder, odd):
     encoder = odd.encoder(cls)
-    odd.assert_same(load_model_garden(folder(**CHECKPOINTS[items](encoder))), encoder)
+    odd.assert_same(load_encoder(folder(**CHECKPOINTS[items](encoder))), encoder)
 
 
 def test_a_functional_encoder_without_attributes(folder, odd):
     encoder = odd.encoder(networks.BertEncoder)
-    odd.assert_same(load_model_garden(folder(model=numbers_alone(encoder))), encoder)
+    odd.assert_same(load_encoder(folder(model=numbers_alone(encoder))), encoder)
 
 
 @pytest.mark.parametrize("cls", ENCODERS)
@@ -88,14 +88,14 @@ def test_narrow_embeddings(cls, tmp_path, odd):
     encoder = odd.encoder(cls, embedding_width=10)
     tf.train.Checkpoint(encoder=encoder).write(str(tmp_path / "ckpt"))
     odd.write_bert_config(tmp_path, embedding_size=10)
-    odd.assert_same(load_model_garden(tmp_path), encoder)
+    odd.assert_same(load_encoder(tmp_path), encoder)
 
 
 def test_narrow_embeddings_without_attributes(tmp_path, odd):
     encoder = odd.encoder(networks.BertEncoder, embedding_width=10)
     tf.train.Checkpoint(model=numbers_alone(encoder)).write(str(tmp_path / "ckpt"))
     odd.write_bert_config(tmp_path, embedding_size=10)
-    odd.assert_same(load_model_garden(tmp_path), encoder)
+    odd.assert_same(load_encoder(tmp_path), encoder)
 
 
 def test_the_pooler_that_next_sentence_prediction_trained_is_taken(folder, odd):
@@ -105,7 +105,7 @@ def test_the_pooler_that_next_sentence_prediction_trained_is_taken(folder, odd):
     rng = np.random.default_rng(5)
     for variable in head.variables:
         variable.assign(rng.normal(size=variable.shape))
-    loaded = load_model_garden(folder(model=model, **model.checkpoint_items))
+    loaded = load_encoder(folder(model=model, **model.checkpoint_items))
     np.testing.assert_array_equal(loaded.pooler_layer.kernel, head.dense.kernel)
     np.testing.assert_array_equal(loaded.pooler_layer.bias, head.dense.bias)
     np.testing.assert_array_equal(odd.outputs(loaded)[0], odd.outputs(encoder)[0])
@@ -119,7 +119,7 @@ def test_the_yaml_file_of_an_experiment(experiment, tmp_path, odd):
     encoder = encoders.build_encoder(params.task.model.encoder)
     encoder(encoder.inputs)
     tf.train.Checkpoint(encoder=encoder).write(str(tmp_path / "ckpt-1000"))
-    odd.assert_same(load_model_garden(tmp_path), encoder)
+    odd.assert_same(load_encoder(tmp_path), encoder)
 
 
 @pytest.mark.parametrize("activation", ["relu", "swish"])
@@ -128,7 +128,7 @@ def test_other_activations(activation, tmp_path, odd):
     tf.train.Checkpoint(model=encoder).write(str(tmp_path / "ckpt"))
     settings = {"encoder": {"type": "bert", "bert": {**SIZES, "hidden_activation": activation}}}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(settings))
-    odd.assert_same(load_model_garden(tmp_path), encoder)
+    odd.assert_same(load_encoder(tmp_path), encoder)
 
 
 def test_missing_extra_and_misshaped_are_reported_together(folder, odd):
@@ -136,7 +136,7 @@ def test_missing_extra_and_misshaped_are_reported_together(folder, odd):
     path = folder(model=encoder)
     odd.write_bert_config(path, num_hidden_layers=1, vocab_size=52, embedding_size=10)
     with pytest.raises(ValueError, match="does not fit the model") as error:
-        load_model_garden(path)
+        load_encoder(path)
     for part in (
         "missing: embeddings/projection/kernel",
         "extra: layer_1/intermediate/bias",
@@ -150,14 +150,14 @@ def test_wrong_number_of_heads_is_found(folder, odd):
     path = folder(model=odd.encoder())
     odd.write_bert_config(path, num_attention_heads=2)
     with pytest.raises(ValueError, match=r"query/kernel: \[18, 3, 6\], not \[18, 2, 9\]"):
-        load_model_garden(path)
+        load_encoder(path)
 
 
 def test_no_encoder_or_two(folder, odd):
     with pytest.raises(ValueError, match=r"one BERT encoder .*Found: 0"):
-        load_model_garden(folder(layer=tf_keras.layers.LayerNormalization(name="norm")))
+        load_encoder(folder(layer=tf_keras.layers.LayerNormalization(name="norm")))
 
 
 def test_two_encoders(folder, odd):
     with pytest.raises(ValueError, match=r"one BERT encoder .*Found: 2"):
-        load_model_garden(folder(generator=odd.encoder(), discriminator=odd.encoder()))
+        load_encoder(folder(generator=odd.encoder(), discriminator=odd.encoder()))

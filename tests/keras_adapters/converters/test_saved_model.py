@@ -10,7 +10,8 @@ from official.nlp.tools import export_tfhub_lib
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_adapters.converters import formats
-from keras_adapters.converters.saved_model import load_saved_model, read_lower_case
+from keras_adapters.converters.load import load_encoder
+from keras_adapters.converters.saved_model import read_lower_case
 from keras_adapters.converters.saved_model_proto import read_saved_model_config
 
 SIZES = {
@@ -71,10 +72,10 @@ def save_core_model(encoder, path):
 
 def test_outputs_equal_those_of_the_encoder_that_was_exported(hub, odd):
     folder, encoder = hub
-    loaded = load_saved_model(folder)
+    loaded = load_encoder(folder)
     odd.assert_same(loaded, encoder)
     assert loaded.get_config()["inner_activation"] == "Text>gelu"
-    assert read_lower_case(folder) is False
+    assert read_lower_case(formats.recognise(folder)) is False
 
 
 def test_sizes_are_read_from_the_graph(hub, odd):
@@ -88,24 +89,24 @@ def test_sizes_are_read_from_the_graph(hub, odd):
 def test_an_export_of_a_layer_by_model_gardens_configuration(tmp_path, odd):
     encoder = odd.encoder(activation="relu", embedding_width=10)
     folder = export(tmp_path, odd, encoder, hidden_activation="relu", embedding_size=10)
-    odd.assert_same(load_saved_model(folder, output_range=None), encoder)
-    assert load_saved_model(folder, output_range=1).get_config()["inner_activation"] == "relu"
-    assert read_lower_case(folder) is True
+    odd.assert_same(load_encoder(folder, output_range=None), encoder)
+    assert load_encoder(folder, output_range=1).get_config()["inner_activation"] == "relu"
+    assert read_lower_case(formats.recognise(folder)) is True
 
 
 def test_the_activation_is_read_from_the_operations(tmp_path, odd):
     encoder = odd.encoder(activation="gelu")
     folder = save_core_model(encoder, tmp_path / "exported")
-    loaded = load_saved_model(folder)
+    loaded = load_encoder(folder)
     assert loaded.get_config()["inner_activation"] == "gelu"
     odd.assert_same(loaded, encoder)
-    assert read_lower_case(folder) is None
+    assert read_lower_case(formats.recognise(folder)) is None
 
 
 def test_another_computation_with_the_same_variables_is_refused(tmp_path, odd):
     folder = save_core_model(odd.encoder(norm_first=True), tmp_path / "exported")
     with pytest.raises(ValueError, match="computes something else than a BertEncoderV2"):
-        load_saved_model(folder)
+        load_encoder(folder)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_other_saved_models_are_refused(tmp_path):
 
     tf.saved_model.save(Doubler(), str(tmp_path / "doubler"))
     with pytest.raises(ValueError, match=r"one BERT encoder .*Found: 0"):
-        load_saved_model(tmp_path / "doubler")
+        load_encoder(tmp_path / "doubler")
 
 
 @pytest.mark.parametrize(
@@ -139,11 +140,11 @@ def test_a_missing_file_is_named(name, hub, tmp_path):
     folder = shutil.copytree(hub[0], tmp_path / "copy")
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"Missing: .*{name}"):
-        load_saved_model(folder)
+        load_encoder(folder)
 
 
 def test_a_file_that_is_no_saved_model(hub, tmp_path):
     folder = shutil.copytree(hub[0], tmp_path / "copy")
     (folder / "saved_model.pb").write_bytes(b"\xff\xff")
     with pytest.raises(ValueError, match=r"saved_model\.pb is not a SavedModel"):
-        load_saved_model(folder)
+        load_encoder(folder)

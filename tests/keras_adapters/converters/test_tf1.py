@@ -4,8 +4,7 @@ import tensorflow as tf
 from official.legacy.bert import configs
 from official.nlp.tools import export_tfhub_lib, tf2_bert_encoder_checkpoint_converter
 
-from keras_adapters.converters.model_garden import load_model_garden
-from keras_adapters.converters.tf1 import load_tf1
+from keras_adapters.converters.load import load_encoder
 
 
 def release_variables(layers=2):
@@ -76,20 +75,20 @@ def test_outputs_equal_those_of_the_official_converters_model(model, folder, tmp
     items = {"model": encoder} if model == "encoder" else {"encoder": encoder}
     status = tf.train.Checkpoint(**items).restore(str(converted / "ckpt-1"))
     status.assert_existing_objects_matched()
-    odd.assert_same(load_tf1(release), encoder)
-    odd.assert_same(load_model_garden(converted), encoder)
+    odd.assert_same(load_encoder(release), encoder)
+    odd.assert_same(load_encoder(converted), encoder)
 
 
 def test_heads_and_training_state_are_left_behind(folder, odd):
-    expected = odd.outputs(load_tf1(folder()))
-    trained = load_tf1(folder(with_training_state(release_variables())))
+    expected = odd.outputs(load_encoder(folder()))
+    trained = load_encoder(folder(with_training_state(release_variables())))
     for ours, theirs in zip(odd.outputs(trained), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_gelu_is_the_tanh_form(folder, odd):
     """As in google-research/bert's modeling.gelu."""
-    config = load_tf1(folder()).get_config()
+    config = load_encoder(folder()).get_config()
     assert config["inner_activation"] == "Text>gelu"
     assert (config["output_dropout"], config["attention_dropout"]) == (0.1, 0.2)
 
@@ -99,7 +98,7 @@ def test_missing_extra_and_misshaped_are_reported_together(folder):
     del variables["bert/pooler/dense/bias"]
     variables["bert/embeddings/word_embeddings"] = np.zeros((50, 18), np.float32)
     with pytest.raises(ValueError, match="does not fit the model") as error:
-        load_tf1(folder(variables))
+        load_encoder(folder(variables))
     for part in (
         "missing: pooler/bias",
         "extra: bert/encoder/layer_2/attention/self/query/kernel",
@@ -112,7 +111,7 @@ def test_a_missing_shard_is_named(folder):
     release = folder()
     (release / "bert_model.ckpt.data-00000-of-00001").unlink()
     with pytest.raises(FileNotFoundError, match=r"Missing: .*bert_model\.ckpt\.data-00000-of-000"):
-        load_tf1(release)
+        load_encoder(release)
 
 
 def test_a_checkpoint_may_be_named_in_a_folder_of_several(folder, odd):
@@ -120,5 +119,6 @@ def test_a_checkpoint_may_be_named_in_a_folder_of_several(folder, odd):
     for file in release.glob("bert_model.ckpt.*"):
         (release / file.name.replace("bert_model", "other")).write_bytes(file.read_bytes())
     with pytest.raises(ValueError, match=r"more than one encoder: bert_model.ckpt \(Goo.*other"):
-        load_tf1(release)
-    odd.assert_same(load_tf1(release / "other.ckpt"), load_tf1(release / "bert_model.ckpt.index"))
+        load_encoder(release)
+    other = load_encoder(release / "other.ckpt")
+    odd.assert_same(other, load_encoder(release / "bert_model.ckpt.index"))

