@@ -1,22 +1,40 @@
 """Adapters for parameter-efficient transfer learning, for TensorFlow and Keras.
 
-Names are imported on first use, so that `AdapterConfig` costs no Keras and the Keras 3
-layer costs no TensorFlow when Keras runs on another backend.
+Names are imported on first use, so that `AdapterConfig` costs no Keras, the Keras 3 layer
+costs no TensorFlow when Keras runs on another backend, and neither needs TensorFlow Models.
 """
 
 import importlib
 
 _HOMES = {
     "AdapterConfig": "keras_adapters.methods.bottleneck",
+    "AdapterFileError": "keras_adapters.adapter_file",
+    "BertPreprocessor": "keras_adapters.preprocessor",
     "BottleneckAdapter": "keras_adapters.keras3",
+    "METHODS": "keras_adapters.methods.method",
+    "Method": "keras_adapters.methods.method",
+    "adapt": "keras_adapters.model_garden.freezing",
+    "adapter_summary": "keras_adapters.model_garden.summary",
+    "add_adapters": "keras_adapters.model_garden.splice",
+    "count_parameters": "keras_adapters.model_garden.summary",
+    "load_adapter": "keras_adapters.adapter_file",
+    "load_encoder": "keras_adapters.converters.load",
+    "read_metadata": "keras_adapters.adapter_file",
+    "remove_adapter": "keras_adapters.adapter_file",
+    "save_adapter": "keras_adapters.adapter_file",
+    "set_trainable": "keras_adapters.model_garden.freezing",
 }
-__all__ = sorted(_HOMES)
+# Modules, by their names in this package.
+_MODULES = ("adapter_file", "converters", "methods", "model_garden")
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

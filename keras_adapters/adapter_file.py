@@ -7,22 +7,22 @@ fingerprint of the variables that stayed frozen, and the caller's metadata.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import safetensors.numpy
 import tensorflow as tf
 import tf_keras
 
 from keras_adapters.atomic import atomic_folder
+from keras_adapters.fingerprint import fingerprint
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.splice import add_adapters
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.model_garden.adapted import insertion_of
+from keras_adapters.model_garden.splice import add_adapters, take_out_adapters
+from keras_adapters.model_garden.variables import assign_all, check_inside, encoder_variables
 
 FORMAT = "keras_adapters"
 VERSION = 1
@@ -31,17 +31,8 @@ _DESCRIPTION = "adapter.json"
 _HEAD = "head/"
 
 
-def fingerprint(variables: Mapping[str, tf.Variable]) -> str:
-    """Returns the SHA-256 of variables' names, shapes and float32 values, in hex.
-
-    The order of the mapping does not matter.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(variables):
-        value = np.ascontiguousarray(variables[name].numpy(), dtype="<f4")
-        digest.update(f"{name}{list(value.shape)}".encode())
-        digest.update(value.data)
-    return digest.hexdigest()
+class AdapterFileError(ValueError):
+    """An adapter file is damaged, or does not fit what it is loaded into."""
 
 
 def save_adapter(
@@ -54,13 +45,15 @@ def save_adapter(
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
-      model: a built model whose `freezing.set_trainable` was called.
+      model: a built model whose encoder a method was applied to, see `freezing`.
       encoder: the encoder in it, adapted or not.
       metadata: further entries for `adapter.json`, such as the labels.
 
     Raises:
-      ValueError: the model trains nothing, or two of its head's variables share a name.
+      ValueError: the encoder is not in the model, the model trains nothing, or two of its
+        head's variables share a name.
     """
+    check_inside(model, encoder)
     trained = {id(variable) for variable in model.trainable_variables}
     inside = encoder_variables(encoder)
     named = {**inside, **_head_variables(model, inside)}
@@ -68,7 +61,7 @@ def save_adapter(
     if not kept:
         raise ValueError("the model trains no variable, so there is no adapter to save")
     frozen = {name: v for name, v in inside.items() if id(v) not in trained}
-    config = getattr(encoder, "adapter_config", None)
+    config = insertion_of(encoder)
     description = {
         "format": FORMAT,
         "version": VERSION,
@@ -87,35 +80,39 @@ def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: the folder holds no adapter.
-      ValueError: its description is of another format or version.
+      AdapterFileError: its description is of another format or version.
     """
     return _read_description(pathlib.Path(folder))["metadata"]
 
 
 def load_adapter(
     folder: str | os.PathLike,
+    model: tf_keras.Model | None,
     encoder: tf_keras.layers.Layer,
-    model: tf_keras.Model | None = None,
 ) -> dict[str, Any]:
     """Loads a saved adapter into an encoder that holds the same pretrained weights.
 
     Adapters are added to the encoder if it has none. Nothing is changed unless
-    everything fits.
+    everything fits. What the model has traced is traced anew, so that `predict` and the like
+    use the adapters; models that hold this one know nothing of it, and must be told by
+    `compile`.
 
     Args:
       folder: what `save_adapter` wrote.
+      model: the model whose head the file's head is loaded into; `None` for the encoder alone.
       encoder: a built encoder with the adapter's base weights.
-      model: the model whose head the file's head is loaded into; without it only the
-        encoder is loaded.
 
     Returns:
       The metadata that `save_adapter` was given.
 
     Raises:
       FileNotFoundError: the folder holds no adapter.
-      ValueError: the file is of another format, its adapters or its base are not those
+      AdapterFileError: the file is of another format, its adapters or its base are not those
         of the encoder, or names or shapes differ (all of them in one error).
+      ValueError: the encoder is not built or not in the model.
     """
+    if model is not None:
+        check_inside(model, encoder)
     folder = pathlib.Path(folder)
     description = _read_description(folder)
     tensors = safetensors.numpy.load_file(folder / _TENSORS)
@@ -125,7 +122,7 @@ def load_adapter(
     frozen = {name: v for name, v in base.items() if name not in tensors}
     expected = description["base_fingerprint"]
     if expected is not None and fingerprint(frozen) != expected:
-        raise ValueError(
+        raise AdapterFileError(
             f"{folder} was trained on other pretrained weights than this encoder holds. "
             "Load the encoder it was trained on; its metadata says: "
             f"{json.dumps(description['metadata'])}"
@@ -135,45 +132,60 @@ def load_adapter(
     targets = {name: v for name, v in inside.items() if name not in frozen}
     if model is not None:
         targets |= _head_variables(model, inside)
-    assign_all(targets, tensors, str(folder / _TENSORS))
+    try:
+        assign_all(targets, tensors, str(folder / _TENSORS))
+    except ValueError as error:
+        raise AdapterFileError(str(error)) from error
+    _trace_anew(model, encoder)
     return description["metadata"]
 
 
-def assign_all(
-    variables: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray], source: str
-) -> None:
-    """Assigns values to the variables of the same names, all or none.
+def remove_adapter(
+    encoder: tf_keras.layers.Layer, model: tf_keras.Model | None = None
+) -> tf_keras.layers.Layer:
+    """Takes the adapters out of an encoder again, in place: it is the base that it was.
+
+    Inserted layers are out, each block has its own dropouts and projections again, the
+    LayerNorms have the values that they had when the encoder was adapted, it is of its own
+    class, and what was frozen before is frozen. What else training has changed stays.
 
     Args:
-      variables: what to set.
-      values: arrays of the variables' shapes, in any float dtype.
-      source: the file that the values are from, for the error.
+      encoder: an encoder that was adapted here, by `adapt`, `add_adapters` or `load_adapter`.
+      model: a model that holds it, so that what this model has traced is traced anew.
+
+    Returns:
+      The same encoder.
 
     Raises:
-      ValueError: names are missing, names are extra or shapes differ; all in one error.
+      ValueError: the encoder was not adapted; its method trains more of the base than
+        LayerNorms and inserts nothing; it was reloaded adapted, so that its own LayerNorms
+        are not known; or it is not in the model.
     """
-    problems = [f"missing: {name}" for name in sorted(set(variables) - set(values))]
-    problems += [f"extra: {name}" for name in sorted(set(values) - set(variables))]
-    problems += [
-        f"shape of {name}: {list(values[name].shape)}, not {variables[name].shape.as_list()}"
-        for name in sorted(set(variables) & set(values))
-        if list(values[name].shape) != variables[name].shape.as_list()
-    ]
-    if problems:
-        raise ValueError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
-    for name, variable in variables.items():
-        variable.assign(values[name].astype(np.float32))
+    if model is not None:
+        check_inside(model, encoder)
+    take_out_adapters(encoder)
+    _trace_anew(model, encoder)
+    return encoder
+
+
+def _trace_anew(*models: tf_keras.layers.Layer | None) -> None:
+    """Makes models, and those inside of them, forget what they have traced."""
+    for outer in models:
+        for model in (outer, *outer.submodules) if outer is not None else ():
+            if isinstance(model, tf_keras.Model):
+                model.predict_function = model.test_function = model.train_function = None
+                model.train_tf_function = None
 
 
 def _match_adapters(
     folder: pathlib.Path, encoder: tf_keras.layers.Layer, settings: dict[str, Any] | None
 ) -> None:
-    present = getattr(encoder, "adapter_config", None)
+    present = insertion_of(encoder)
     wanted = AdapterConfig(**settings) if settings else None
     if present == wanted:
         return
     if present is not None:
-        raise ValueError(
+        raise AdapterFileError(
             f"the encoder's adapters differ from those in {folder}.\n"
             f"  encoder: {present}\n  file:    {wanted}"
         )
@@ -207,7 +219,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
         )
     description = json.loads(path.read_text(encoding="utf-8"))
     if description.get("format") != FORMAT or description.get("version") != VERSION:
-        raise ValueError(
+        raise AdapterFileError(
             f"{path} must say format {FORMAT!r}, version {VERSION}. Received: "
             f"format {description.get('format')!r}, version {description.get('version')!r}"
         )

@@ -9,8 +9,7 @@ import numpy as np
 from official.modeling import activations
 from official.nlp.modeling import networks
 
-from keras_adapters.adapter_file import assign_all
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.model_garden.variables import assign_all, encoder_variables
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": activations.gelu, "relu": "relu", "silu": "silu"}
 

@@ -1,157 +1,221 @@
-"""Which variables train under each transfer method, and how many they are."""
+"""Applies a transfer method to an encoder: `adapt`, and its half that freezes."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
+import tensorflow as tf
 import tf_keras
 
-from keras_adapters.model_garden.hosts.host import NORMS, blocks_of, pooler_of, shares_blocks
-from keras_adapters.model_garden.layers import BottleneckAdapter
-from keras_adapters.model_garden.variables import encoder_variables, own_variables
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import METHODS, Method
+from keras_adapters.model_garden.adapted import (
+    become_adapted,
+    insertion_of,
+    original_of,
+)
+from keras_adapters.model_garden.hosts.table import host_of
+from keras_adapters.model_garden.insertion import insert
+from keras_adapters.model_garden.layers import is_inserted
+from keras_adapters.model_garden.splice import build, check_insertion, check_not_compiled
+from keras_adapters.model_garden.variables import check_inside, owners
 
-METHODS = ("adapters", "full", "top_layers", "feature_based", "layer_norm")
+
+def adapt(
+    encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str
+) -> tf_keras.layers.Layer:
+    """Applies a transfer method to an encoder, in place: inserts its layers and freezes the rest.
+
+    What lies outside of the encoder is plain Keras: the head trains as its layers say. The
+    encoder may hold restored weights already, and be part of a model that is not compiled
+    yet; an encoder knows nothing of the models that it is in. Its class becomes a subclass
+    whose config tells of the method, so that what is frozen stays frozen through saving,
+    reloading and cloning.
+
+    An encoder that was adapted may be adapted again with the same insertion, which only
+    changes what trains; a name then means the insertion that is there.
+
+    Args:
+      encoder: one of the `official.nlp.modeling.networks` in `hosts.table.HOSTS`.
+      method: a `Method`, the name of a row of `METHODS`, or the settings of what to insert,
+        such as an `AdapterConfig`, for the row that inserts it.
+
+    Returns:
+      The same encoder.
+
+    Raises:
+      ValueError: the encoder is of another class, is itself a compiled model, or holds other
+        adapters than the method's; the method is none, or does not fit the encoder.
+
+    Example:
+    >>> encoder = adapt(load_encoder("uncased_L-12_H-768_A-12"), AdapterConfig(64))
+    >>> pooled = encoder(encoder.inputs)["pooled_output"]
+    >>> model = tf_keras.Model(encoder.inputs, tf_keras.layers.Dense(3)(pooled))
+
+    Reference:
+      Houlsby et al. 2019, sections 2.1 and 3.
+    """
+    host_of(encoder)
+    method = _meant(encoder, method)
+    present = insertion_of(encoder)
+    if method.insertion != present or present is None:
+        check_insertion(encoder, method.insertion)
+    check_not_compiled(encoder)
+    _check_top_layers(encoder, method)
+    build(encoder)
+    original = original_of(encoder)
+    if method.insertion != present:
+        insert(encoder, method.insertion)
+    become_adapted(encoder, method, original)
+    _freeze(encoder, method)
+    return encoder
 
 
 def set_trainable(
     model: tf_keras.Model,
     encoder: tf_keras.layers.Layer,
-    method: str = "adapters",
-    top_layers: int | None = None,
+    method: Method | AdapterConfig | str = "adapters",
 ) -> None:
     """Makes trainable what a transfer method trains, and freezes everything else.
 
-    What lies in `model` outside `encoder` is the task's head and always trains. Inside:
+    What lies in `model` outside `encoder` is the task's head and always trains, but for
+    other encoders, which stay as they are. Inside, what the method inserts trains, and of
+    the base:
 
     | method          | trains                                                          |
     |-----------------|-----------------------------------------------------------------|
-    | `adapters`      | adapters and every LayerNorm, the embeddings' too               |
-    | `full`          | everything                                                      |
+    | `adapters`      | every LayerNorm, the embeddings' too                            |
+    | `full`          | everything, also what another method inserted                   |
     | `top_layers`    | the top n blocks and the pooler ("variable fine-tuning")        |
     | `feature_based` | nothing                                                         |
     | `layer_norm`    | every LayerNorm                                                 |
 
     Frozen variables are in `model.non_trainable_variables` and get no gradient and no
-    optimiser slot. Compile the model afterwards, as Keras asks. MobileBERT's `NoNorm`, a
-    LayerNorm's scale and shift without its statistics, counts as a LayerNorm.
+    optimiser slot, also where the head holds them too, as a masked language model holds the
+    word embeddings. Compile the model afterwards. MobileBERT's `NoNorm`, a LayerNorm's scale
+    and shift without its statistics, counts as a LayerNorm.
 
     Args:
-      model: a built model that holds the encoder.
-      encoder: an encoder of one of the classes `hosts.HOSTS`, adapted for the method
-        `adapters`.
-      method: one of `METHODS`.
-      top_layers: n of the method `top_layers`, 1 to the number of blocks.
+      model: a model that holds the encoder; the encoder itself is one.
+      encoder: a built encoder of one of the classes in `hosts.table.HOSTS`, with the layers
+        that the method inserts.
+      method: a `Method`, the name of a row of `METHODS` (`adapters` means the adapters that
+        are there), or an `AdapterConfig`.
 
     Raises:
-      ValueError: the encoder is of another class, the method is unknown, it needs adapters
-        that are not there, or `top_layers` does not fit the method or the encoder.
+      ValueError: the encoder is of another class, is not built or not in the model; the model
+        is compiled, so that it would go on training what it did; the method is unknown, needs
+        adapters that are not there, or does not fit the encoder.
 
     Reference:
       Houlsby et al. 2019, sections 2.1 and 3.
     """
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
-    blocks = blocks_of(encoder)
-    if (method == "top_layers") != (top_layers is not None):
+    host_of(encoder)
+    meant = _meant(encoder, method)
+    present = insertion_of(encoder)
+    if meant.insertion is not None and meant.insertion != present:
         raise ValueError(
-            "`top_layers` goes with the method 'top_layers' and with no other. "
-            f"Received: method={method!r}, top_layers={top_layers!r}"
+            f"the method {meant.name!r} needs an encoder with adapters of its settings. Call "
+            "`keras_adapters.adapt(encoder, method)`, or `add_adapters(encoder, config)` first.\n"
+            f"  encoder: {present}\n  method:  {meant.insertion}"
         )
-    if top_layers is not None and not 1 <= top_layers <= len(blocks):
+    _check_top_layers(encoder, meant)
+    check_inside(model, encoder)
+    check_not_compiled(model)
+    become_adapted(encoder, Method(present, meant.trains, meant.top_layers), original_of(encoder))
+    _train_head(model, encoder)
+    _freeze(encoder, meant)
+    _share(model, encoder)
+
+
+def _meant(encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str) -> Method:
+    """Returns the method that is meant, in view of what the encoder holds."""
+    if isinstance(method, str) and method in METHODS:
+        present = insertion_of(encoder)
+        if present is not None and type(present) is METHODS[method].insertion:
+            return Method.named(method, present)
+    return Method.of(method)
+
+
+def _check_top_layers(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    if method.top_layers is None:
+        return
+    host = host_of(encoder)
+    count = len(host.blocks(encoder))
+    if method.top_layers > count:
         raise ValueError(
-            f"`top_layers` must be 1 to {len(blocks)}, the encoder's number of blocks. "
-            f"Received: top_layers={top_layers}"
+            f"`top_layers` must be 1 to {count}, the encoder's number of blocks. "
+            f"Received: top_layers={method.top_layers}"
         )
-    if top_layers is not None and shares_blocks(blocks):
+    if host.shares_blocks(encoder):
         raise ValueError(
-            f"the method 'top_layers' needs layers of their own. {type(encoder).__name__}'s "
-            f"{len(blocks)} layers share one block"
+            f"the method 'top_layers' needs layers of their own. {host.encoder_class.__name__}'s "
+            f"{count} layers share one block"
         )
-    inside = _owners([encoder])
-    adapters = _owners(
-        layer for layer in encoder.submodules if isinstance(layer, BottleneckAdapter)
-    )
-    if method == "adapters" and not adapters:
-        raise ValueError(
-            "the method 'adapters' needs an encoder with adapters. "
-            "Call `keras_adapters.model_garden.add_adapters(encoder, config)` first."
-        )
-    norms = {layer for layer in inside if isinstance(layer, NORMS)}
-    pooler = pooler_of(encoder)
-    trained = {
-        "adapters": lambda: adapters | norms,
-        "full": lambda: inside,
-        "top_layers": lambda: _owners([*blocks[-top_layers:], *([pooler] if pooler else [])]),
-        "feature_based": set,
-        "layer_norm": lambda: norms,
-    }[method]()
+
+
+def _freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    """Makes an encoder train what a method trains, and nothing else."""
+    host = host_of(encoder)
+    inside = owners([encoder])
+    trained: Iterable[tf_keras.layers.Layer] = {
+        "nothing": list,
+        "layer_norms": lambda: host.norms(encoder),
+        "top_layers": lambda: owners(
+            [*host.blocks(encoder)[-(method.top_layers or 0) :], host.pooler(encoder)]
+        ),
+        "all": lambda: inside,
+    }[method.trains]()
+    kept = {id(layer) for layer in trained}
+    if method.insertion is not None:
+        added = [layer for layer in encoder.submodules if is_inserted(layer)]
+        kept |= {id(layer) for layer in owners(added)}
     # A layer hides its children's variables while it is frozen itself, so all that hold
     # others stay trainable and only the layers that own variables are switched.
+    encoder.trainable = True
+    for layer in inside:
+        if id(layer) not in kept:
+            layer.trainable = False
+
+
+def _train_head(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> None:
+    """Makes a model trainable, but for other encoders in it."""
+    within = {id(layer) for layer in (encoder, *encoder.submodules)}
+    states: dict[tf_keras.layers.Layer, bool] = {}
+    for layer in _layers(model):
+        other = hasattr(layer, "get_embedding_table") and id(layer) not in within
+        if other and not any(inner is encoder for inner in layer.submodules):
+            states |= {inner: inner.trainable for inner in _layers(layer)}
     model.trainable = True
-    for layer in inside - trained:
-        layer.trainable = False
+    # To set a layer is to set those in it, so those in it come after it.
+    for layer in sorted(states, key=lambda layer: len(layer.submodules), reverse=True):
+        layer.trainable = states[layer]
 
 
-def _owners(layers: Iterable[tf_keras.layers.Layer]) -> set[tf_keras.layers.Layer]:
-    """Returns the layers in these, themselves included, that hold variables themselves."""
-    return {
-        owner
-        for layer in layers
-        for owner in (layer, *layer.submodules)
-        if isinstance(owner, tf_keras.layers.Layer) and own_variables(owner)
-    }
+def _share(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> None:
+    """Makes layers outside of an encoder treat variables that are its own as it does.
 
-
-@dataclasses.dataclass(frozen=True)
-class ParameterCounts:
-    """Numbers of parameters of one task's model.
-
-    Args:
-      base: the pretrained encoder alone.
-      total: encoder, adapters and head.
-      trained: those that training changes, and that each further task adds.
+    A masked language model's layer holds the word embeddings as a weight of its own.
     """
-
-    base: int
-    total: int
-    trained: int
-
-    @property
-    def trained_percent(self) -> float:
-        """What training changes, in percent of the total."""
-        return 100 * self.trained / self.total
-
-    def times_base(self, tasks: int) -> float:
-        """Parameters for `tasks` tasks together, as a multiple of the encoder alone.
-
-        What is frozen is stored once and what is trained once per task ("total num
-        params" of the paper's Table 1: 9.0x for nine fine-tuned copies).
-
-        Raises:
-          ValueError: `tasks` is below 1.
-        """
-        if tasks < 1:
-            raise ValueError(f"`tasks` must be at least 1. Received: tasks={tasks}")
-        return (self.total - self.trained + tasks * self.trained) / self.base
+    within = {id(layer) for layer in (encoder, *encoder.submodules)}
+    inside = {id(variable) for variable in encoder.variables}
+    trained = {id(variable) for variable in encoder.trainable_variables}
+    for layer in _layers(model):
+        lists = layer._trainable_weights, layer._non_trainable_weights
+        if id(layer) in within or not any(id(v) in inside for held in lists for v in held):
+            continue
+        moved = [v for v in lists[0] if id(v) in inside and id(v) not in trained]
+        back = [v for v in lists[1] if id(v) in trained]
+        # In place: Keras tracks a list that is set on a layer.
+        lists[0][:] = back + _without(lists[0], moved)
+        lists[1][:] = moved + _without(lists[1], back)
 
 
-def count_parameters(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> ParameterCounts:
-    """Counts the parameters of a built model whose `set_trainable` was called.
+def _without(held: list[tf.Variable], moved: list[tf.Variable]) -> list[tf.Variable]:
+    return [variable for variable in held if not any(variable is other for other in moved)]
 
-    Args:
-      model: the model of one task.
-      encoder: the encoder in it.
 
-    Returns:
-      The counts.
-    """
-
-    def size(variables: Iterable) -> int:
-        return sum(variable.shape.num_elements() for variable in variables)
-
-    return ParameterCounts(
-        base=size(encoder_variables(encoder, adapters=False).values()),
-        total=size(model.variables),
-        trained=size(model.trainable_variables),
-    )
+def _layers(model: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
+    return [
+        layer for layer in (model, *model.submodules) if isinstance(layer, tf_keras.layers.Layer)
+    ]

@@ -1,13 +1,15 @@
-"""The bottleneck adapter as a `tf_keras` layer, for tf-models-official's models."""
+"""What methods insert, as `tf_keras` layers for tf-models-official's models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from keras_adapters.bottleneck import Bottleneck
+from keras_adapters.methods.bottleneck import AdapterConfig
 
 
 @tf_keras.utils.register_keras_serializable(package="keras_adapters")
@@ -27,3 +29,28 @@ class BottleneckAdapter(Bottleneck, tf_keras.layers.Layer):
         # Keras 2 opens a name scope when a layer is called, not when it is built.
         with tf.name_scope(layer.name):
             layer.build(input_shape)
+
+
+# The layer of each kind of insertion, and which of its settings are the layer's arguments.
+_LAYERS: Mapping[type, tuple[type, tuple[str, ...]]] = {
+    AdapterConfig: (BottleneckAdapter, ("size", "activation", "init_stddev", "dropout")),
+}
+
+
+def make_layer(config: AdapterConfig, **kwargs: Any) -> tf_keras.layers.Layer:
+    """Returns a new layer of what a method inserts.
+
+    Args:
+      config: its settings, of one of the classes `methods.method.INSERTIONS`.
+      **kwargs: arguments of `tf_keras.layers.Layer`, such as `name` and `dtype`.
+
+    Raises:
+      ValueError: the settings are not a layer's.
+    """
+    layer_class, settings = _LAYERS[type(config)]
+    return layer_class(**{name: getattr(config, name) for name in settings}, **kwargs)
+
+
+def is_inserted(layer: object) -> bool:
+    """Says whether a layer is of a kind that methods insert."""
+    return isinstance(layer, tuple(layer_class for layer_class, _ in _LAYERS.values()))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
-from official.nlp.modeling import layers, networks
 
-from keras_adapters.model_garden.hosts.host import blocks_of, ends_of, pooler_of
-
-# A part of an encoder: the prefix of its variables' names, and the layer that holds them.
-Part = tuple[str, tf_keras.layers.Layer]
-_EMBEDDINGS = ("embeddings/word", "embeddings/position", "embeddings/type")
+from keras_adapters.model_garden.hosts.host import Part
+from keras_adapters.model_garden.hosts.table import host_of
+from keras_adapters.model_garden.insertion import inserted_at
 
 
 def encoder_variables(
@@ -21,8 +19,8 @@ def encoder_variables(
     """Names the variables of an encoder, adapted or not.
 
     Args:
-      encoder: a built encoder of one of the classes `hosts.HOSTS`.
-      adapters: whether to list the adapters' variables beside the encoder's own.
+      encoder: a built encoder of one of the classes `hosts.table.HOSTS`.
+      adapters: whether to list the inserted layers' variables beside the encoder's own.
 
     Returns:
       Variables by name, such as `embeddings/word`, `layer_0/attention/query/kernel`,
@@ -32,14 +30,54 @@ def encoder_variables(
       A block that several layers share is named after the lowest of them.
 
     Raises:
-      ValueError: the encoder is of another class.
+      ValueError: the encoder is of another class or is not built, or two of its variables
+        would have one name.
     """
     named: dict[str, tf.Variable] = {}
-    for prefix, layer in _parts(encoder, adapters):
+    for prefix, layer in encoder_parts(encoder, adapters=adapters):
         for variable in own_variables(layer):
             leaf = variable.name.split("/")[-1].removesuffix(":0")
-            named[prefix if leaf == "embeddings" else f"{prefix}/{leaf}"] = variable
+            name = prefix if leaf == "embeddings" else f"{prefix}/{leaf}"
+            if name in named:
+                raise ValueError(
+                    f"two variables of the {type(layer).__name__} {layer.name!r} would both be "
+                    f"named {name!r}: {named[name].name} and {variable.name}. A layer inside an "
+                    "encoder must give its variables distinct names"
+                )
+            named[name] = variable
     return named
+
+
+def encoder_parts(encoder: tf_keras.layers.Layer, *, adapters: bool = True) -> Iterator[Part]:
+    """Yields the layers that hold an encoder's variables, each by the prefix of their names.
+
+    Args:
+      encoder: a built encoder of one of the classes `hosts.table.HOSTS`.
+      adapters: whether to list the inserted layers beside the encoder's own.
+
+    Raises:
+      ValueError: the encoder is of another class, or is not built.
+    """
+    host = host_of(encoder)
+    if not host.is_built(encoder):
+        raise ValueError(
+            "`encoder` must be built, for it has no variables before: call "
+            f"`encoder(encoder.inputs)` first. Received: {encoder.name!r}, which is not"
+        )
+    yield from host.embedding_parts(encoder)
+    named: set[int] = set()
+    for index, block in enumerate(host.blocks(encoder)):
+        if id(block) in named:
+            continue
+        named.add(id(block))
+        for part, layer in host.block_parts(block):
+            yield f"layer_{index}/{part}", layer
+        for site in host.sites(block) if adapters else ():
+            for owner in owners([inserted_at(site)]):
+                yield f"layer_{index}/{site.name}/adapter/{owner.name}", owner
+    pooler = host.pooler(encoder)
+    if pooler is not None:
+        yield "pooler", pooler
 
 
 def own_variables(layer: tf_keras.layers.Layer) -> list[tf.Variable]:
@@ -53,79 +91,51 @@ def own_variables(layer: tf_keras.layers.Layer) -> list[tf.Variable]:
     return [variable for variable in layer.weights if id(variable) not in inner]
 
 
-def _parts(encoder: tf_keras.layers.Layer, adapters: bool) -> Iterator[Part]:
-    yield from _embedding_parts(encoder)
-    named: set[int] = set()
-    for index, block in enumerate(blocks_of(encoder)):
-        if id(block) in named:
-            continue
-        named.add(id(block))
-        mobile = isinstance(block, layers.MobileBertTransformer)
-        for part, layer in (_mobile_bert_parts if mobile else _block_parts)(block):
-            yield f"layer_{index}/{part}", layer
-        for end in ends_of(block) if adapters else ():
-            adapter = getattr(end.layer, "adapter", None)
-            if adapter is not None:
-                yield f"layer_{index}/{end.name}/adapter/down", adapter.down
-                yield f"layer_{index}/{end.name}/adapter/up", adapter.up
-    pooler = pooler_of(encoder)
-    if pooler is not None:
-        yield "pooler", pooler
+def owners(layers: Iterable[tf_keras.layers.Layer | None]) -> list[tf_keras.layers.Layer]:
+    """Returns the layers in these, themselves included, that hold variables themselves.
+
+    Each is there once, in the order of the layers; `None` holds none.
+    """
+    found: dict[int, tf_keras.layers.Layer] = {}
+    for layer in layers:
+        for owner in (layer, *layer.submodules) if layer is not None else ():
+            if isinstance(owner, tf_keras.layers.Layer) and own_variables(owner):
+                found[id(owner)] = owner
+    return list(found.values())
 
 
-def _embedding_parts(encoder: tf_keras.layers.Layer) -> Iterator[Part]:
-    if isinstance(encoder, networks.MobileBERTEncoder):
-        inside = encoder.embedding_layer
-        tables = (inside.word_embedding, inside.pos_embedding, inside.type_embedding)
-        norm, projection = inside.layer_norm, inside.word_embedding_proj
-    elif isinstance(encoder, networks.AlbertEncoder):
-        inside = {layer.name: layer for layer in encoder.layers}
-        tables = tuple(
-            inside[name] for name in ("word_embeddings", "position_embedding", "type_embeddings")
+def check_inside(model: tf_keras.layers.Layer, encoder: tf_keras.layers.Layer) -> None:
+    """Raises a ValueError unless an encoder is built and a model has its blocks' variables."""
+    held = {id(variable) for variable in model.variables}
+    inside = [layer for prefix, layer in encoder_parts(encoder) if prefix.startswith("layer_")]
+    if not all(id(variable) in held for layer in inside for variable in layer.variables):
+        raise ValueError(
+            f"`encoder` must be in `model`. Received: encoder {encoder.name!r}, which is not in "
+            f"{model.name!r}"
         )
-        norm, projection = inside["embeddings/layer_norm"], inside.get("embedding_projection")
-    else:
-        tables = (
-            encoder._embedding_layer,
-            encoder._position_embedding_layer,
-            encoder._type_embedding_layer,
-        )
-        norm = encoder._embedding_norm_layer
-        projection = getattr(encoder, "_embedding_projection", None)
-    yield from zip(_EMBEDDINGS, tables, strict=True)
-    if isinstance(tables[0], layers.FactorizedEmbedding):
-        yield "embeddings/word/projection", tables[0]._embedding_projection
-    yield "embeddings/layer_norm", norm
-    if projection is not None:
-        yield "embeddings/projection", projection
 
 
-def _block_parts(block: tf_keras.layers.Layer) -> Iterator[Part]:
-    yield from _attention_parts(block._attention_layer)
-    yield "attention/layer_norm", block._attention_layer_norm
-    yield "intermediate", block._intermediate_dense
-    yield "output", block._output_dense
-    yield "output/layer_norm", block._output_layer_norm
+def assign_all(
+    variables: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray], source: str
+) -> None:
+    """Assigns values to the variables of the same names, all or none.
 
+    Args:
+      variables: what to set.
+      values: arrays of the variables' shapes, in any float dtype.
+      source: the file that the values are from, for the error.
 
-def _mobile_bert_parts(block: layers.MobileBertTransformer) -> Iterator[Part]:
-    inside = block.block_layers
-    for name in ("bottleneck_input", "kq_shared_bottleneck", "bottleneck_output"):
-        if name in inside:
-            yield name, inside[name][0]
-            yield f"{name}/layer_norm", inside[name][-1]
-    yield from _attention_parts(inside["attention"][0])
-    yield "attention/layer_norm", inside["attention"][1]
-    for index, (intermediate, output, norm) in enumerate(inside["ffn"]):
-        yield f"feed_forward_{index}/intermediate", intermediate
-        yield f"feed_forward_{index}/output", output
-        yield f"feed_forward_{index}/layer_norm", norm
-
-
-def _attention_parts(attention: tf_keras.layers.Layer) -> Iterator[Part]:
-    """An attention's projections, or what an FNet has instead of them."""
-    if isinstance(attention, tf_keras.layers.MultiHeadAttention):
-        for name in ("query", "key", "value", "output"):
-            yield f"attention/{name}", getattr(attention, f"_{name}_dense")
-    else:
-        yield "attention/mixing", attention
+    Raises:
+      ValueError: names are missing, names are extra or shapes differ; all in one error.
+    """
+    problems = [f"missing: {name}" for name in sorted(set(variables) - set(values))]
+    problems += [f"extra: {name}" for name in sorted(set(values) - set(variables))]
+    problems += [
+        f"shape of {name}: {list(values[name].shape)}, not {variables[name].shape.as_list()}"
+        for name in sorted(set(variables) & set(values))
+        if list(values[name].shape) != variables[name].shape.as_list()
+    ]
+    if problems:
+        raise ValueError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
+    for name, variable in variables.items():
+        variable.assign(values[name].astype(np.float32))

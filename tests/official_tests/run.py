@@ -23,8 +23,8 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters import AdapterConfig
-from keras_adapters.model_garden import BottleneckAdapter, splice
-from keras_adapters.model_garden.hosts import host as hosts
+from keras_adapters.model_garden import BottleneckAdapter, adapted, insertion, splice
+from keras_adapters.model_garden.hosts.table import HOSTS
 
 MODULES = [
     "official.nlp.configs.encoders_test",
@@ -60,6 +60,7 @@ CANNOT_HOLD = {
     "funnel_transformer_test::test_serialize_deserialize": "compares the config's keys",
 }
 CONFIG = AdapterConfig(size=2)
+BLOCKS = {cls: host for host in HOSTS.values() for cls in host.block_classes}
 
 
 class Splicer:
@@ -72,20 +73,20 @@ class Splicer:
 
     def pytest_configure(self) -> None:
         """Patches the classes."""
-        add = splice.add_adapters
+        put = insertion.insert
 
-        def add_once(encoder: Any, config: AdapterConfig) -> Any:
+        def insert_once(encoder: Any, config: AdapterConfig) -> None:
             # A reloaded encoder is spliced when it is made, before its config asks for it.
-            made = getattr(encoder, "adapter_config", None) == config
-            return encoder if made else add(encoder, config)
+            if adapted.insertion_of(encoder) != config:
+                put(encoder, config)
 
-        splice.add_adapters = add_once
+        splice.insert = adapted.insert = insert_once
         self._wrap(BottleneckAdapter, "call", self._call)
         self._wrap(tf_keras.Model, "predict", self._predict)
-        for host in hosts.HOSTS:
+        for host in HOSTS:
             self._wrap(host, "__init__", self._make_encoder)
             self._wrap(host, "__call__", self._call_encoder)
-        for block in hosts._ENDS_OF:
+        for block in BLOCKS:
             self._wrap(block, "__call__", self._call_block)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -113,7 +114,7 @@ class Splicer:
     def _make_encoder(self, make: Callable, encoder: Any, *args: Any, **kwargs: Any) -> None:
         with self._set("inside"):
             make(*args, **kwargs)
-            if type(encoder) not in hosts.HOSTS or _is_of_other_blocks(encoder):
+            if type(encoder) not in HOSTS or _is_of_other_blocks(encoder):
                 return
             splice.add_adapters(encoder, CONFIG)
         _zero(encoder)
@@ -124,12 +125,14 @@ class Splicer:
         # A block with a feed-forward layer of its own has no place for the second adapter.
         whole = getattr(block, "_feedforward_block", None) is None
         eager = tf.compat.v1.executing_eagerly_outside_functions()  # Not in a TF1 graph.
-        host = type(block) in hosts._ENDS_OF and whole and eager and not self.inside
-        if not host or any(map(_has_adapter, hosts.ends_of(block))):
+        if not (type(block) in BLOCKS and whole and eager and not self.inside):
+            return outputs
+        sites = BLOCKS[type(block)].sites(block)
+        if any(insertion.inserted_at(site) for site in sites):
             return outputs
         with tf.init_scope():
-            for end in hosts.ends_of(block):
-                splice._add_adapter(block, end, CONFIG)
+            for site in sites:
+                insertion.insert_at(site, block, CONFIG)
             _zero(block)
         self.counts["blocks"] += 1
         spliced = call(*args, **kwargs)
@@ -188,11 +191,7 @@ def _without_dropout(encoder: tf_keras.layers.Layer) -> Iterator[None]:
 def _is_of_other_blocks(encoder: tf_keras.layers.Layer) -> bool:
     """Says whether an encoder is a Funnel Transformer of blocks that cannot be adapted."""
     blocks = getattr(encoder, "transformer_layers", [])
-    return any(type(block) not in hosts._ENDS_OF for block in blocks)
-
-
-def _has_adapter(end: hosts.End) -> bool:
-    return getattr(end.layer, "adapter", None) is not None
+    return any(type(block) not in BLOCKS for block in blocks)
 
 
 def _is_concrete(outputs: Any) -> bool:

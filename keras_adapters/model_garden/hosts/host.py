@@ -1,135 +1,162 @@
-"""Which tf-models-official encoders can hold adapters, and where in them.
-
-Two tables say what the other modules need: the block of each of an encoder's layers, and
-the ends of a block's residual sub-layers. An end is the last layer that a sub-layer
-applies before its residual addition, the paper's place for an adapter: a dropout, or a
-projection where the block has no dropout.
-"""
+"""What all that is special about one class of encoder is told by: `Host`, `Site`, `Tap`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tf_keras
-from official.nlp.modeling import layers, networks
-from official.nlp.modeling.layers import mobile_bert_layers
+from official.nlp.modeling import layers
 
-# What stands in the blocks as a LayerNorm. MobileBERT's NoNorm keeps its scale and shift.
-NORMS = (tf_keras.layers.LayerNormalization, mobile_bert_layers.NoNorm)
+from keras_adapters.model_garden.hosts.plain_config import from_plain, to_plain
+
+# A part of an encoder: the prefix of its variables' names, and the layer that holds them.
+Part = tuple[str, tf_keras.layers.Layer]
 
 
 @dataclasses.dataclass(frozen=True)
-class End:
-    """The end of one residual sub-layer.
+class Tap:
+    """A tensor inside a block, told by a layer that takes it or gives it.
+
+    Args:
+      layer: that layer.
+      side: `"input"`, the layer's first argument, or `"output"`.
+    """
+
+    layer: tf_keras.layers.Layer
+    side: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One residual sub-layer of a built block, and the places in it where layers can go.
+
+    In a block that normalises after its sub-layers, `norm(input + end's output)` is the
+    sub-layer's output, and `norm` gives it. In one that normalises before them (`norm_first`)
+    `input` is what the sub-layer itself takes, normalised, and nothing follows the addition.
 
     Args:
       name: the sub-layer's name among the block's variables.
       place: which of `AdapterConfig.places` it is.
-      layer: the layer that an adapter is to follow.
-      width: features of that layer's output.
-      attribute: the block's attribute that holds a dropout; None where `layer` is a
+      input: the sub-layer's input side.
+      end: the last layer before the residual addition, where the paper puts its adapters:
+        a dropout, or a projection where the block has no dropout.
+      width: features of `end`'s output.
+      attribute: the block's attribute that holds a dropout; None where `end` is a
         projection, which has variables.
+      after: the place after the norm; None in a block that normalises before.
     """
 
     name: str
     place: str
-    layer: tf_keras.layers.Layer
+    input: Tap
+    end: tf_keras.layers.Layer
     width: int
     attribute: str | None = None
+    after: Tap | None = None
 
 
-def _dropout_ends(block: tf_keras.layers.Layer) -> list[End]:
-    width = block._output_dense.kernel.shape[-1]
-    return [
-        End(place, place, getattr(block, attribute), width, attribute)
-        for place, attribute in (
-            ("attention", "_attention_dropout"),
-            ("feed_forward", "_output_dropout"),
-        )
-    ]
+class Host:
+    """All that is special about one class of encoder: a subclass is one family.
 
-
-def _projection_ends(block: layers.MobileBertTransformer) -> list[End]:
-    """A MobileBERT block's: attention, then each of the stacked feed-forward networks."""
-    found = [("attention", "attention", block.block_layers["attention"][0]._output_dense)]
-    for index, (_, projection, _) in enumerate(block.block_layers["ffn"]):
-        found.append((f"feed_forward_{index}", "feed_forward", projection))
-    return [End(*end, end[-1].kernel.shape[-1]) for end in found]
-
-
-def _listed(encoder: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
-    return list(encoder.transformer_layers)
-
-
-def _one_for_all(encoder: networks.AlbertEncoder) -> list[tf_keras.layers.Layer]:
-    return [encoder.get_layer("transformer")] * encoder.get_config()["num_layers"]
-
-
-_BLOCKS_OF: dict[type, Callable[[tf_keras.layers.Layer], list[tf_keras.layers.Layer]]] = {
-    networks.BertEncoderV2: _listed,
-    networks.BertEncoder: _listed,
-    networks.AlbertEncoder: _one_for_all,
-    networks.MobileBERTEncoder: _listed,
-    networks.FunnelTransformerEncoder: _listed,
-    networks.FNet: _listed,
-}
-_ENDS_OF: dict[type, Callable[[tf_keras.layers.Layer], list[End]]] = {
-    layers.TransformerEncoderBlock: _dropout_ends,
-    layers.TransformerScaffold: _dropout_ends,
-    layers.MobileBertTransformer: _projection_ends,
-}
-HOSTS = tuple(_BLOCKS_OF)
-
-
-def blocks_of(encoder: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
-    """Returns the block of each of an encoder's layers, the lowest first.
-
-    A block that several layers share, as in ALBERT, is there once for each of them.
+    What it says holds for encoders with and without inserted layers.
 
     Args:
-      encoder: an encoder of one of the classes `HOSTS`, adapted or not.
-
-    Raises:
-      ValueError: it is of another class, or has blocks in which adapters have no place.
+      encoder_class: the class in `official.nlp.modeling.networks`.
     """
-    host = next((cls for cls in type(encoder).__mro__ if cls in _BLOCKS_OF), None)
-    if host is None:
-        raise not_a_host(encoder)
-    blocks = _BLOCKS_OF[host](encoder)
-    others = {type(block).__name__ for block in blocks if type(block) not in _ENDS_OF}
-    if others:
-        raise ValueError(
-            f"`encoder` must be made of these blocks: {_names(_ENDS_OF)}. "
-            f"Received: {host.__name__} of {', '.join(sorted(others))}"
+
+    # What a block may be, and what counts as a LayerNorm.
+    block_classes: tuple[type, ...] = ()
+    norm_classes: tuple[type, ...] = (tf_keras.layers.LayerNormalization,)
+    # Whether Keras finds the encoder's variables by itself when it writes a `.keras` file.
+    keras_finds_variables = True
+
+    def __init__(self, encoder_class: type) -> None:
+        self.encoder_class = encoder_class
+
+    def blocks(self, encoder: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
+        """Returns the block of each layer, the lowest first; a shared one once for each."""
+        return list(encoder.transformer_layers)
+
+    def sites(self, block: tf_keras.layers.Layer) -> list[Site]:
+        """Returns the residual sub-layers of a built block, in the order of its computation."""
+        raise NotImplementedError
+
+    def embedding_parts(self, encoder: tf_keras.layers.Layer) -> Iterator[Part]:
+        """Yields what lies below the blocks, by names that stand for the whole encoder."""
+        tables = (
+            encoder._embedding_layer,
+            encoder._position_embedding_layer,
+            encoder._type_embedding_layer,
         )
-    return blocks
+        projection = getattr(encoder, "_embedding_projection", None)
+        yield from embedding_parts(tables, encoder._embedding_norm_layer, projection)
+
+    def block_parts(self, block: tf_keras.layers.Layer) -> Iterator[Part]:
+        """Yields a block's layers that hold variables, by names inside the block."""
+        raise NotImplementedError
+
+    def pooler(self, encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer | None:
+        """Returns the layer behind `pooled_output`; None where there is none."""
+        return encoder.pooler_layer
+
+    def norms(self, encoder: tf_keras.layers.Layer) -> set[tf_keras.layers.Layer]:
+        """Returns the encoder's LayerNorms, the embeddings' too."""
+        return {layer for layer in encoder.submodules if isinstance(layer, self.norm_classes)}
+
+    def to_plain(self, encoder: tf_keras.layers.Layer, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns an encoder's config in values that each of Keras's formats keeps."""
+        return to_plain(config)
+
+    def from_plain(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the encoder's arguments, from what `to_plain` returned."""
+        return from_plain(config)
+
+    def check(self, encoder: tf_keras.layers.Layer) -> None:
+        """Raises a ValueError if the encoder has blocks that this host knows nothing of."""
+        blocks = self.blocks(encoder)
+        others = {type(block).__name__ for block in blocks if type(block) not in self.block_classes}
+        if others:
+            raise ValueError(
+                f"`encoder` must be made of these blocks: {names_of(self.block_classes)}. "
+                f"Received: {self.encoder_class.__name__} of {', '.join(sorted(others))}"
+            )
+
+    def shares_blocks(self, encoder: tf_keras.layers.Layer) -> bool:
+        """Says whether several of an encoder's layers are one block."""
+        blocks = self.blocks(encoder)
+        return len(set(map(id, blocks))) < len(blocks)
+
+    def is_built(self, encoder: tf_keras.layers.Layer) -> bool:
+        """Says whether the encoder has its variables."""
+        return encoder.built and all(block.built for block in self.blocks(encoder))
 
 
-def not_a_host(encoder: object) -> ValueError:
-    """Makes the error that lists the encoders which can be adapted."""
-    return ValueError(
-        f"`encoder` must be one of these tf-models-official encoders: {_names(HOSTS)}. "
-        f"Received: {type(encoder).__name__}"
-    )
+def embedding_parts(
+    tables: tuple[tf_keras.layers.Layer, ...],
+    norm: tf_keras.layers.Layer,
+    projection: tf_keras.layers.Layer | None,
+) -> Iterator[Part]:
+    """Yields the parts of the embeddings of words, positions and types, in this order."""
+    for name, table in zip(("word", "position", "type"), tables, strict=True):
+        yield f"embeddings/{name}", table
+    if isinstance(tables[0], layers.FactorizedEmbedding):
+        yield "embeddings/word/projection", tables[0]._embedding_projection
+    yield "embeddings/layer_norm", norm
+    if projection is not None:
+        yield "embeddings/projection", projection
 
 
-def shares_blocks(blocks: list[tf_keras.layers.Layer]) -> bool:
-    """Says whether several of an encoder's layers are one block."""
-    return len(set(map(id, blocks))) < len(blocks)
+def attention_parts(attention: tf_keras.layers.Layer) -> Iterator[Part]:
+    """Yields an attention's projections, or what an FNet has instead of them."""
+    if isinstance(attention, tf_keras.layers.MultiHeadAttention):
+        for name in ("query", "key", "value", "output"):
+            yield f"attention/{name}", getattr(attention, f"_{name}_dense")
+    else:
+        yield "attention/mixing", attention
 
 
-def ends_of(block: tf_keras.layers.Layer) -> list[End]:
-    """Returns the ends of a built block's sub-layers, in the order of its computation."""
-    return _ENDS_OF[type(block)](block)
-
-
-def pooler_of(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer | None:
-    """Returns the layer behind `pooled_output`; None for a MobileBERT that has none."""
-    if isinstance(encoder, networks.AlbertEncoder):
-        return encoder.get_layer("pooler_transform")
-    return encoder.pooler_layer
-
-
-def _names(classes: object) -> str:
+def names_of(classes: object) -> str:
+    """Returns the names of classes, for an error."""
     return ", ".join(cls.__name__ for cls in classes)

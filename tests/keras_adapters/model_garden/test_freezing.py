@@ -3,9 +3,10 @@ import pytest
 import tf_keras
 from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig
+from keras_adapters import METHODS, AdapterConfig, Method
 from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.model_garden import add_adapters, freezing
+from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 from keras_adapters.model_garden.variables import encoder_variables
 
 
@@ -24,6 +25,10 @@ def trained_names(model, encoder):
     return {names.get(id(v), "head") for v in model.trainable_variables}
 
 
+def method_named(name):
+    return Method.named(name, top_layers=2) if name == "top_layers" else name
+
+
 def is_norm(name):
     return "layer_norm" in name
 
@@ -38,11 +43,11 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("cls", [networks.BertEncoderV2, networks.BertEncoder])
-@pytest.mark.parametrize("method", freezing.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_what_trains(method, cls, small_encoder):
     model, encoder = adapted(small_encoder(cls))
     encoder.trainable = False  # As a user may have left it.
-    freezing.set_trainable(model, encoder, method, 2 if method == "top_layers" else None)
+    freezing.set_trainable(model, encoder, method_named(method))
     chosen = EXPECTED[method]
     inside = {name for name in encoder_variables(encoder) if chosen(name)}
     assert trained_names(model, encoder) == inside | {"head"}
@@ -52,20 +57,20 @@ def test_what_trains(method, cls, small_encoder):
 
 
 @pytest.mark.parametrize(
-    ("method", "top_layers", "message"),
+    ("method", "message"),
     [
-        ("prefix", None, "`method` must be one of"),
-        ("top_layers", None, "goes with the method 'top_layers'"),
-        ("full", 2, "goes with the method 'top_layers'"),
-        ("top_layers", 0, "must be 1 to 3"),
-        ("top_layers", 4, "must be 1 to 3"),
-        ("adapters", None, "needs an encoder with adapters"),
+        ("prefix", "`method` must be one of"),
+        ("top_layers", "`top_layers` goes with"),
+        (Method.named("top_layers", top_layers=4), "must be 1 to 3"),
+        ("adapters", "needs an encoder with adapters"),
+        (AdapterConfig(4), "needs an encoder with adapters"),
     ],
 )
-def test_impossible_combinations_are_refused(method, top_layers, message, small_encoder):
+def test_impossible_combinations_are_refused(method, message, small_encoder):
     model, encoder = classifier(small_encoder())
     with pytest.raises(ValueError, match=message):
-        freezing.set_trainable(model, encoder, method, top_layers)
+        freezing.set_trainable(model, encoder, method)
+    assert type(encoder) is networks.BertEncoderV2
 
 
 def bert(hidden, blocks, heads):
@@ -84,25 +89,25 @@ def test_counts_of_bert_base_are_the_papers():
     pooled = encoder(encoder.inputs)["pooled_output"]
     model = tf_keras.Model(encoder.inputs, pooled)
     freezing.set_trainable(model, encoder)
-    counts = freezing.count_parameters(model, encoder)
+    counts = count_parameters(model, encoder)
     assert counts.trained == 2_379_264 + 38_400
     assert counts.base == 109_482_240
     assert counts.total == counts.base + 2_379_264
     # Table 1 says 1.2x for nine tasks of BERT-large; BERT-base is as near.
     assert round(counts.times_base(9), 1) == 1.2
     freezing.set_trainable(model, encoder, "full")
-    assert freezing.count_parameters(model, encoder).trained_percent == 100
+    assert count_parameters(model, encoder).trained_percent == 100
 
 
 def test_nine_fine_tuned_copies_are_nine_times_the_base(small_encoder):
     encoder = small_encoder()
     model = tf_keras.Model(encoder.inputs, encoder(encoder.inputs)["pooled_output"])
     freezing.set_trainable(model, encoder, "full")
-    assert freezing.count_parameters(model, encoder).times_base(9) == 9.0
+    assert count_parameters(model, encoder).times_base(9) == 9.0
 
 
 def test_times_base_by_hand():
-    counts = freezing.ParameterCounts(base=100, total=110, trained=14)
+    counts = ParameterCounts(base=100, total=110, trained=14)
     assert counts.times_base(1) == 1.10
     assert counts.times_base(3) == (96 + 3 * 14) / 100
     assert counts.trained_percent == 100 * 14 / 110
@@ -110,13 +115,13 @@ def test_times_base_by_hand():
         counts.times_base(0)
 
 
-@pytest.mark.parametrize("method", freezing.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_training_leaves_frozen_variables_bit_identical_on_real_weights(method, minilm):
     encoder = load_hugging_face(minilm.folder, output_range=1)
     if method == "adapters":
         add_adapters(encoder, AdapterConfig(8))
     model, _ = classifier(encoder)
-    freezing.set_trainable(model, encoder, method, 2 if method == "top_layers" else None)
+    freezing.set_trainable(model, encoder, method_named(method))
     rng = np.random.default_rng(0)
     ids = rng.integers(1000, 30000, (8, 12)).astype("int32")
     inputs = {
@@ -137,5 +142,5 @@ def test_training_leaves_frozen_variables_bit_identical_on_real_weights(method, 
         if not names.get(id(variable), "head").endswith("key/bias"):
             assert not np.array_equal(variable.numpy(), before[id(variable)])
     slots = sum(v.shape.num_elements() for v in optimizer.variables if v.shape.rank)
-    counts = freezing.count_parameters(model, encoder)
+    counts = count_parameters(model, encoder)
     assert slots == 2 * counts.trained

@@ -11,12 +11,13 @@ import tf_keras
 from official.nlp.configs import encoders
 from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig, adapter_file
+from keras_adapters import AdapterConfig, Method, adapter_file
 from keras_adapters.model_garden import BottleneckAdapter, add_adapters, freezing
-from keras_adapters.model_garden.hosts.host import HOSTS, blocks_of
+from keras_adapters.model_garden.hosts.table import HOSTS, host_of
+from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 from keras_adapters.model_garden.variables import encoder_variables
 
-README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 TYPES = [field.name for field in dataclasses.fields(encoders.EncoderConfig) if field.name != "type"]
 # Each encoder takes from these what it has; the names differ from one to the next.
 SMALL = {
@@ -44,8 +45,9 @@ def build(kind, **changes):
 
 
 def read_table():
-    """The README's table: type to (class, whether it can be adapted)."""
-    rows = re.findall(r"^\| (`.*?`) \| `(\w+)` \| (yes|no) \|", README.read_text(), re.MULTILINE)
+    """The documentation's table: type to (class, whether it can be adapted)."""
+    text = "\n".join(path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+    rows = re.findall(r"^\| (`.*?`) \| `(\w+)` \| (yes|no) \|", text, re.MULTILINE)
     return {
         kind: (cls, word) for kinds, cls, word in rows for kind in re.findall(r"`(\w+)`", kinds)
     }
@@ -131,10 +133,8 @@ def test_names_and_counts(kind, adapters, norms):
     assert {name for name, v in named.items() if id(v) in trained} == {
         name for name in named if "/adapter/" in name or "/layer_norm/" in name
     }
-    counts, head = freezing.count_parameters(model, encoder), 16 * 3 + 3
-    assert counts == freezing.ParameterCounts(
-        base, base + adapters + head, adapters + 2 * sum(norms) + head
-    )
+    counts, head = count_parameters(model, encoder), 16 * 3 + 3
+    assert counts == ParameterCounts(base, base + adapters + head, adapters + 2 * sum(norms) + head)
 
 
 def test_every_pin_is_there():
@@ -160,7 +160,7 @@ def test_training_a_step_saving_and_loading_the_adapter(kind, tokens, tmp_path):
     adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
     fresh_encoder = build(kind)
     fresh = classifier(fresh_encoder)
-    adapter_file.load_adapter(tmp_path / "adapter", fresh_encoder, fresh)
+    adapter_file.load_adapter(tmp_path / "adapter", fresh, fresh_encoder)
     np.testing.assert_array_equal(fresh(tokens), model(tokens))
 
 
@@ -213,7 +213,9 @@ def test_alberts_layers_share_two_adapters_and_cannot_be_chosen():
     add_adapters(encoder, AdapterConfig(4, layers=(0, 1, 2)))
     assert len(adapters_in(encoder)) == 2
     with pytest.raises(ValueError, match="'top_layers' needs layers of their own"):
-        freezing.set_trainable(classifier(encoder), encoder, "top_layers", 1)
+        freezing.set_trainable(
+            classifier(encoder), encoder, Method.named("top_layers", top_layers=1)
+        )
 
 
 def test_an_alberts_list_outputs_survive_reloading():
@@ -225,7 +227,7 @@ def test_an_alberts_list_outputs_survive_reloading():
 def test_mobilebert_adapts_before_each_residual(tokens):
     """Recomputes a block from its own sub-layers, with the adapters in their places."""
     encoder = add_adapters(build("mobilebert"), AdapterConfig(4, init_stddev=0.5))
-    block = blocks_of(encoder)[0]
+    block = host_of(encoder).blocks(encoder)[0]
     inside = block.block_layers
     inputs = tf.random.stateless_normal([2, 8, 16], seed=(0, 1))
 
@@ -259,7 +261,7 @@ def test_mobilebert_adapts_before_each_residual(tokens):
 def test_other_methods_on_mobilebert_without_a_pooler(method, top_layers, tokens):
     encoder = build("mobilebert", classifier_activation=False)
     model = classifier(encoder)
-    freezing.set_trainable(model, encoder, method, top_layers)
+    freezing.set_trainable(model, encoder, Method.named(method, top_layers=top_layers))
     inside = encoder_variables(encoder)
     trained = {id(v) for v in model.trainable_variables}
     wanted = {name for name in inside if method == "full" or name.startswith("layer_1/")}
@@ -312,5 +314,5 @@ def test_counts_at_real_sizes(kind, sizes, base, adapters):
     )
     add_adapters(encoder, AdapterConfig(64))
     model = tf_keras.Model(encoder.inputs, encoder(encoder.inputs)["pooled_output"])
-    counts = freezing.count_parameters(model, encoder)
+    counts = count_parameters(model, encoder)
     assert (counts.base, counts.total) == (base, base + adapters)

@@ -1,0 +1,48 @@
+"""BERT, as `BertEncoderV2` and as the functional `BertEncoder`, and what its kin share with it.
+
+`TransformerEncoderBlock.call` applies `_attention_dropout` and `_output_dropout` once
+each, right before that sub-layer's residual addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tf_keras
+from official.nlp.modeling import layers
+
+from keras_adapters.model_garden.hosts.host import Host, Part, Site, Tap, attention_parts
+
+
+class BertHost(Host):
+    """Either class of BERT, and any encoder of such blocks."""
+
+    block_classes = (layers.TransformerEncoderBlock,)
+
+    def sites(self, block: tf_keras.layers.Layer) -> list[Site]:
+        """Returns attention's and the feed-forward network's."""
+        rows = (
+            ("attention", "_attention_layer", "_attention_dropout", "_attention_layer_norm"),
+            ("feed_forward", "_intermediate_dense", "_output_dropout", "_output_layer_norm"),
+        )
+        width = block._output_dense.kernel.shape[-1]
+        return [
+            Site(
+                name=name,
+                place=name,
+                input=Tap(getattr(block, first), "input"),
+                end=getattr(block, dropout),
+                width=width,
+                attribute=dropout,
+                after=None if block._norm_first else Tap(getattr(block, norm), "output"),
+            )
+            for name, first, dropout, norm in rows
+        ]
+
+    def block_parts(self, block: tf_keras.layers.Layer) -> Iterator[Part]:
+        """Yields attention's layers, then the feed-forward network's."""
+        yield from attention_parts(block._attention_layer)
+        yield "attention/layer_norm", block._attention_layer_norm
+        yield "intermediate", block._intermediate_dense
+        yield "output", block._output_dense
+        yield "output/layer_norm", block._output_layer_norm
