@@ -5,19 +5,11 @@ from __future__ import annotations
 import tf_keras
 
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden import add_adapters
-from keras_adapters.model_garden.freezing import set_trainable
-from keras_adapters.model_garden.hosts.host import pooler_of
+from keras_adapters.model_garden.freezing import adapt
+from keras_adapters.model_garden.hosts.table import host_of
 from train.fit.step import AccumulatingModel
 
 POOLINGS = ("pooler", "mean")
-
-
-def adapt(encoder: tf_keras.layers.Layer, method: Method) -> None:
-    """Inserts and freezes."""
-    if method.insertion:
-        add_adapters(encoder, method.insertion)
-    set_trainable(encoder, encoder, method.name, method.top_layers)
 
 
 def build_classifier(
@@ -112,6 +104,6 @@ def _logits(outputs: int) -> tf_keras.layers.Layer:
 
 def _freeze_pooler(encoder: tf_keras.layers.Layer) -> None:
     """Freezes the pooler where it takes no part: there is nothing that it could learn."""
-    pooler = pooler_of(encoder)
-    if pooler:
+    pooler = host_of(encoder).pooler(encoder)
+    if pooler is not None:
         pooler.trainable = False

@@ -92,14 +92,9 @@ class TaskData:
     origin: dataclasses.InitVar[object] = None
 
     def __post_init__(self, origin: object) -> None:
-        if origin is None or not self.label_names:
-            return
-        classes = [self.label_names[index] for index in np.unique(self.train.labels)]
-        if len(classes) < 2:
-            raise ValueError(
-                f"{origin}: the training examples must have at least two different labels. "
-                f"Received: {classes}"
-            )
+        if origin is not None and self.label_names:
+            classes = np.unique(self.train.labels)
+            _check_classes([self.label_names[index] for index in classes], origin)
 
     def with_unlabelled(self) -> TaskData:
         """Returns the same with the splits that are published without labels, read.
@@ -163,9 +158,19 @@ def _checksum(row: Row) -> int:
     return zlib.crc32("\0".join(row.texts).encode())
 
 
-def label_names(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Returns the sorted names of the labels that occur."""
-    return tuple(sorted({row.label for row in rows}))
+def label_names(rows: Iterable[Row], path: object) -> tuple[str, ...]:
+    """Returns the sorted names of the labels that occur in the rows to train on.
+
+    Args:
+      rows: all of a file.
+      path: the file, for errors.
+
+    Raises:
+      ValueError: all rows have one label.
+    """
+    names = tuple(sorted({row.label for row in rows}))
+    _check_classes(names, path)
+    return names
 
 
 def to_examples(rows: Sequence[Row], names: Sequence[str], path: object) -> Examples:
@@ -218,6 +223,14 @@ def to_unlabelled(rows: Sequence[Row], path: object) -> Examples:
       ValueError: there is no row.
     """
     return _split(rows, None, path)
+
+
+def _check_classes(names: Sequence[str], origin: object) -> None:
+    if len(names) == 1:
+        raise ValueError(
+            f"{origin}: the training examples must have at least two different labels. "
+            f"Received: {list(names)}"
+        )
 
 
 def _split(rows: Sequence[Row], labels: np.ndarray | None, path: object) -> Examples:

@@ -38,12 +38,7 @@ def read(files: DataFiles) -> TaskData:
 
     train_file, dev_file, test_file = (files.of(split) for split in SPLITS)
     train = rows(train_file)
-    names = label_names(train)
-    if len(names) < 2:
-        raise ValueError(
-            f"{train_file}: column {files.label_column!r} must hold at least two different "
-            f"labels. Received: {list(names)}"
-        )
+    names = label_names(train, train_file)
     if dev_file:
         dev, dev_path = rows(dev_file), dev_file
     else:

@@ -31,7 +31,7 @@ def read(stem: str, data_dir: str | os.PathLike | None = None) -> TaskData:
     """
     train_path, test_path = (_find(f"{stem}-{split}.tab", data_dir) for split in ("train", "test"))
     rows = _read_rows(train_path)
-    names = label_names(rows)
+    names = label_names(rows, train_path)
     train, dev = cut_dev(rows)
     return TaskData(
         label_names=names,

@@ -58,7 +58,7 @@ def read(source: Published, data_dir: str | os.PathLike | None) -> TaskData:
     """
     path = _find(source, data_dir)
     rows = list(_rows(source, path))
-    names = label_names(rows)
+    names = label_names(rows, path)
     train, dev, test = cut_dev_and_test(rows)
     return TaskData(
         label_names=names,

@@ -108,8 +108,9 @@ def read(data_dir: str | os.PathLike | None, version: str) -> SquadData:
 
     Raises:
       FileNotFoundError: a file is not there; the text says where it is published.
-      ValueError: a file has another form, a question of 1.1 has no answer or an answer does
-        not stand where it says; the file and the question are named.
+      ValueError: a file has another form, a question of 1.1 or every one of 2.0 to train on
+        has no answer, or an answer does not stand where it says; the file and the question
+        are named.
     """
     if version not in VERSIONS:
         raise ValueError(f"`version` must be one of {VERSIONS}. Received: version={version!r}")
@@ -123,6 +124,10 @@ def read(data_dir: str | os.PathLike | None, version: str) -> SquadData:
         )
     has_unanswerable = version == "2.0"
     train, dev = (_read_file(pathlib.Path(data_dir, name), has_unanswerable) for name in names)
+    if not any(question.answers for question in train.questions):
+        raise ValueError(
+            f"{pathlib.Path(data_dir, names[0])}: no question has an answer, of which to learn"
+        )
     return SquadData(train, dev, has_unanswerable)
 
 

@@ -6,7 +6,7 @@ import tf_keras
 from keras_adapters.converters.hugging_face import load_hugging_face
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.freezing import count_parameters
+from keras_adapters.model_garden.summary import count_parameters
 from train.objectives.model import build_classifier, build_span_model
 
 # Trained parameters on the packaged encoder, d = 384, 6 blocks, 8 classes:

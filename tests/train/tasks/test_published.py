@@ -194,7 +194,7 @@ def test_the_cut_is_about_80_10_10_and_keeps_repeated_texts_together(tmp_path):
         ("crowdflower_airline", "text,sentiment\na,b\n", r"no columns \['airline_sentiment'\]"),
         ("crowdflower_airline", "text,airline_sentiment\na\n", "line 2: 1 fields"),
         ("crowdflower_airline", 'text,airline_sentiment\n"a,b\n', "line 2: .*quotation mark"),
-        ("crowdflower_airline", "text,airline_sentiment\na,b\n", "no rows left"),
+        ("crowdflower_airline", "text,airline_sentiment\na,b\na,c\n", "no rows left"),
     ],
 )
 def test_a_file_of_another_form_is_an_error(tmp_path, name, content, message):

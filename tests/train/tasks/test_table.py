@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -11,6 +12,7 @@ from train.tasks import packaged, recipes
 from train.tasks.data import (
     Examples,
     Row,
+    TaskData,
     cut_dev,
     cut_dev_and_test,
     label_names,
@@ -174,7 +176,17 @@ def test_cut_looks_at_both_texts_of_a_pair():
 
 def test_label_names_are_sorted_and_distinct():
     rows = [Row(("",), label, 1) for label in ("b", "a", "b", "10", "9")]
-    assert label_names(rows) == ("10", "9", "a", "b")
+    assert label_names(rows, "file") == ("10", "9", "a", "b")
+
+
+def test_one_class_to_train_on_is_an_error_and_a_sample_of_one_is_not():
+    with pytest.raises(ValueError, match=r"file: .*two different labels\. Received: \['a'\]"):
+        label_names([Row(("",), "a", 1)] * 3, "file")
+    two, one = (Examples((["x", "y"],), np.array(labels, np.int32)) for labels in ([0, 1], [1, 1]))
+    with pytest.raises(ValueError, match=r"file: .*two different labels\. Received: \['b'\]"):
+        TaskData(("a", "b"), train=one, dev=two, origin="file")
+    data = TaskData(("a", "b"), train=two, dev=one, origin="file")
+    assert len(dataclasses.replace(data, train=two.sample(1, seed=0)).train) == 1
 
 
 def test_examples_hold_columns_and_label_indices():

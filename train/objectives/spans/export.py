@@ -119,5 +119,7 @@ def _best_of_each_question(
 ) -> list[tf.Tensor]:
     """Returns the values of each question's best window, in the arguments' order."""
     of_question = tf.RaggedTensor.from_value_rowids(scores, question)
-    best = tf.argmax(of_question.to_tensor(_NONE), axis=1) + of_question.row_starts()
+    # One column more: without questions there is none, of which the largest could be taken.
+    table = tf.pad(of_question.to_tensor(_NONE), [[0, 0], [0, 1]], constant_values=_NONE)
+    best = tf.argmax(table, axis=1) + of_question.row_starts()
     return [tf.gather(values, best) for values in (scores, *others)]

@@ -143,6 +143,11 @@ def _read_msr(folder: pathlib.Path) -> TaskData:
         listed = {tuple(fields[:2]) for _, fields in tab_separated(read_lines(ids))}
         train = [row for pair, row in pairs if pair not in listed]
         dev = [row for pair, row in pairs if pair in listed]
+        if pairs and not (train and dev):
+            raise ValueError(
+                f"{ids} must list some of the {len(pairs)} pairs of {path}, and not all. It lists "
+                f"{len(dev)} of them"
+            )
     else:
         logging.warning(
             "%s is missing, so dev is not GLUE's dev split of MRPC but cut from %s. "

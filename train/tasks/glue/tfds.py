@@ -105,7 +105,8 @@ def _read_split(folder: pathlib.Path, spec: Glue, split: str, labelled: bool) ->
             return Examples(columns, None, tuple(str(row) for row in data["idx"][order]))
         return Examples(columns, _labels(builder, spec, data["label"][order]))
     except Exception as error:  # Of many kinds, by where the files are damaged.
-        reason = str(error).strip().partition("\n")[0]
+        # TensorFlow's begin with the graph's node in double braces.
+        reason = re.sub(r"^\{\{.*?\}\} *", "", str(error)).strip().partition("\n")[0]
         raise ValueError(
             f"{folder}: the split {split!r} cannot be read, for the files are damaged or are not "
             f"GLUE's ({type(error).__name__}: {reason}). Remove this folder, and prepare it again"

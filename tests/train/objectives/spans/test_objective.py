@@ -140,7 +140,7 @@ def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     save_adapter(tmp_path / "adapter", model, encoder)
     fresh = load_hugging_face(minilm.folder)
     other = task.build(fresh, Method(AdapterConfig(16)))
-    load_adapter(tmp_path / "adapter", fresh, other)
+    load_adapter(tmp_path / "adapter", other, fresh)
     assert score(other) == trained
 
 
