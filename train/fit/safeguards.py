@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import signal
 import time
 from typing import Any
 
 import tf_keras
 
 from train.fit.checkpoints import TrainingCheckpoints
-
-
-class Preempted(Exception):  # noqa: N818  It is no error.
-    """SIGTERM came, and the state was saved."""
+from train.fit.interruptions import Interruptions, Preempted
 
 
 class Safeguards(tf_keras.callbacks.Callback):
-    """Saves checkpoints at an interval, at SIGTERM and at the end; stops at a NaN loss.
+    """Saves checkpoints at an interval, at a signal and at the end; stops at a NaN loss.
+
+    Use it as a context around `fit`: inside, signals wait for the end of a step.
 
     Args:
       checkpoints: where states go.
       interval: seconds between two checkpoints; 0 saves after every step.
+      interruptions: knows whether a signal has come.
 
     Raises:
-      Preempted: after SIGTERM, from within `fit` or `stop_if_asked`.
+      Preempted: after a signal, from within `fit` or `stop_if_asked`, or at the block's end.
       FloatingPointError: the loss is not finite; the last checkpoint is of before.
     """
 
-    def __init__(self, checkpoints: TrainingCheckpoints, interval: float) -> None:
+    def __init__(
+        self, checkpoints: TrainingCheckpoints, interval: float, interruptions: Interruptions
+    ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
         self._interval = interval
+        self._interruptions = interruptions
         self._saved_at = time.monotonic()
-        self._asked = False
+        self._block = contextlib.ExitStack()
 
     def __enter__(self) -> Safeguards:
-        self._former = signal.signal(signal.SIGTERM, self._ask)
+        # Within a step the variables are in use.
+        self._block.enter_context(self._interruptions.deferred())
         return self
 
-    def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGTERM, self._former)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        # Within a step the variables are in use; the step's end looks at this.
-        self._asked = True
+    def __exit__(self, kind: Any, *error: object) -> None:
+        self._block.close()
+        if kind is None:
+            self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Saves and raises `Preempted` if SIGTERM has come; between steps of any kind."""
-        if self._asked:
+        """Saves and raises `Preempted` if a signal has come; between steps of any kind."""
+        if self._interruptions.asked:
             self._checkpoints.save()
             saves = self._checkpoints.writes
             where = ", which is saved" if saves else "; the first worker writes the checkpoints"
-            raise Preempted(f"SIGTERM at step {self._checkpoints.step}{where}")
+            raise Preempted(self._interruptions.asked, f"at step {self._checkpoints.step}{where}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss, the signal and the clock, in this order."""

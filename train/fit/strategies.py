@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import socket
 
 import tensorflow as tf
 from official.common import distribute_utils
 
+from train.fit import rendezvous
+from train.fit.workers import has_local_tpu, read_workers, several_workers
+
 _CONNECT_SECONDS = 5
+WORKER_MINUTES = 5.0
 
 
-def make_strategy(name: str = "auto", tpu: str | None = None) -> tf.distribute.Strategy:
+def make_strategy(
+    name: str = "auto", tpu: str | None = None, *, worker_minutes: float = WORKER_MINUTES
+) -> tf.distribute.Strategy:
     """Makes a strategy and says which, and why.
 
     Call it before anything else of TensorFlow: workers find each other at its start.
@@ -22,13 +27,14 @@ def make_strategy(name: str = "auto", tpu: str | None = None) -> tf.distribute.S
         a TPU if `tpu` names one or this machine holds one, several workers if TF_CONFIG
         lists them, else several GPUs if there are, else one device.
       tpu: a TPU's name or `grpc://` address, `local` on a TPU VM.
+      worker_minutes: how long to wait for the other workers.
 
     Returns:
       The strategy; its scope is where the model must be built.
 
     Raises:
-      ValueError: the strategy needs what is not there.
-      OSError: the TPU cannot be reached.
+      ValueError: the strategy needs what is not there, or TF_CONFIG is wrong.
+      OSError: the TPU or another worker cannot be reached.
     """
     why = "asked for"
     if name == "auto":
@@ -37,41 +43,39 @@ def make_strategy(name: str = "auto", tpu: str | None = None) -> tf.distribute.S
     if name == "tpu":
         return _tpu_strategy(tpu)
     if name == "multi_worker_mirrored":
-        if "TF_CONFIG" not in os.environ:
-            raise ValueError(
-                "--strategy=multi_worker_mirrored needs the environment variable TF_CONFIG, which "
-                "lists the workers and says which this is (tensorflow.org, multi-worker training)"
-            )
         # Before the GPUs are listed, which would start TensorFlow without the others.
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _worker_strategy(60 * worker_minutes)
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()  # Over all GPUs, or else all CPUs.
     # TensorFlow's default places on the first GPU or the CPU.
     return tf.distribute.get_strategy()
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Returns whether this process writes the run's files: the first worker, or the only one."""
-    resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return True
-    kind, index = resolver.task_type, resolver.task_id
-    if kind == "worker" and "chief" in resolver.cluster_spec().jobs:
-        return False
-    return kind is None or kind == "chief" or index == 0
-
-
 def _choose(tpu: str | None) -> tuple[str, str | None, str]:
     if tpu:
         return "tpu", tpu, f"since --tpu={tpu}"
-    if any(pathlib.Path("/dev").glob("accel[0-9]*")):
+    if has_local_tpu():
         return "tpu", "local", "since this machine holds one (/dev/accel*)"
-    if "TF_CONFIG" in os.environ:
+    if several_workers("auto"):
         return "multi_worker_mirrored", None, "since TF_CONFIG lists workers"
     gpus = len(tf.config.list_physical_devices("GPU"))
     if gpus > 1:
         return "mirrored", None, f"since there are {gpus} GPUs"
     return "one_device", None, "since there is " + ("one GPU" if gpus else "no TPU and no GPU")
+
+
+def _worker_strategy(seconds: float) -> tf.distribute.Strategy:
+    workers = read_workers()
+    rendezvous.wait_for(workers, seconds)
+    try:
+        # TensorFlow waits where neither a signal nor a thread of Python is heard.
+        with rendezvous.time_limit(workers, seconds):
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"the workers of TF_CONFIG, {', '.join(workers.addresses)}, could not start together: "
+            f"{error.message.splitlines()[0]}. Start all of them again, with the same commands"
+        ) from error
 
 
 def _tpu_strategy(tpu: str | None) -> tf.distribute.Strategy:
@@ -91,7 +95,7 @@ def _tpu_strategy(tpu: str | None) -> tf.distribute.Strategy:
 
 
 def _check_local() -> None:
-    if not any(pathlib.Path("/dev").glob("accel[0-9]*")) and not pathlib.Path("/dev/vfio").is_dir():
+    if not has_local_tpu() and not pathlib.Path("/dev/vfio").is_dir():
         raise OSError("this machine has neither /dev/accel* nor /dev/vfio")
 
 

@@ -1,0 +1,43 @@
+"""What a built model needs before it can train: its optimiser, its dropout and its step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from train.fit.dropout import DropoutSeeds
+from train.fit.execution import Execution
+from train.fit.optimization import make_optimizer
+from train.fit.step import AccumulatingModel
+
+
+def compile_model(
+    model: AccumulatingModel,
+    loss: Any,
+    *,
+    loss_weights: Any = None,
+    learning_rate: float,
+    steps: int,
+    seed: int,
+    execution: Execution = Execution(),  # noqa: B008  It is frozen.
+) -> None:
+    """Compiles a model, in place; call it in the strategy's scope.
+
+    Args:
+      model: what trains of it must be settled. Its dropout layers are changed.
+      loss: for Keras's `compile`.
+      loss_weights: for Keras's `compile`.
+      learning_rate: the peak, see `make_optimizer`.
+      steps: number of steps of the whole training.
+      seed: of the dropout masks.
+      execution: how a step is computed.
+    """
+    model.compile(
+        optimizer=make_optimizer(learning_rate, steps),
+        loss=loss,
+        loss_weights=loss_weights,
+        steps_per_execution=execution.steps_per_execution,
+    )
+    model.parts = execution.parts
+    model.parts_at_once = execution.parts_at_once
+    model.trim_parts = execution.trim_parts
+    model.dropout_seeds = DropoutSeeds(model, seed, model.optimizer.iterations)
