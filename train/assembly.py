@@ -105,9 +105,7 @@ def assemble(
             learning_rate=config.fit.learning_rate,
             steps=steps * config.fit.epochs,
             seed=config.fit.seed,
-            execution=dataclasses.replace(
-                execution, steps_per_execution=min(steps, execution.steps_per_execution)
-            ),
+            execution=execution,
         )
     return Assembly(config, files, folder, strategy, execution, objective, encoder, model)
 

@@ -22,7 +22,6 @@ from train.fit.loop import DevMetrics, fit
 from train.fit.predictor import Predictor
 from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
-from train.fit.strategies import is_chief
 from train.fit.tensorboard import make_tensorboard
 from train.results import peak_memory, settings, versions
 from train.run_folder import RunFolder
@@ -75,7 +74,7 @@ def run(
             f"{who} has stopped; its own log says why. Start again what took part, with the same "
             "commands: training goes on from the last checkpoint"
         ) from error
-    if not is_chief(strategy):
+    if not folder.writes:
         return None
     outputs.write_adapter(built, interruptions)
     if config.keep.predict_test:
@@ -151,8 +150,7 @@ def _fit_and_evaluate(
     built: Assembly, progress: ThroughputBar, interruptions: Interruptions
 ) -> tuple[dict[str, dict[str, float]], Any]:
     config, objective, folder = built.config, built.objective, built.folder
-    chief = is_chief(built.strategy)
-    checkpoints = _checkpoints(built, writes=chief)
+    checkpoints = _checkpoints(built)
     step = checkpoints.restore()
     if step:
         print(f"Going on after step {step} of the run in {folder.path}")
@@ -169,7 +167,7 @@ def _fit_and_evaluate(
             safeguards.stop_if_asked,
         )
         callbacks = [DevMetrics(lambda: objective.evaluate(predict, ["dev"])["dev"]), progress]
-        if chief:
+        if folder.writes:
             callbacks.append(make_tensorboard(folder.logs))
         fit(
             built.model,
@@ -186,12 +184,14 @@ def _fit_and_evaluate(
         return metrics, objective.predict_test(predict) if config.keep.predict_test else None
 
 
-def _checkpoints(built: Assembly, writes: bool) -> TrainingCheckpoints:
+def _checkpoints(built: Assembly) -> TrainingCheckpoints:
     folder, keep = built.folder, built.config.keep
-    return TrainingCheckpoints(folder.checkpoints, built.model, keep.keep_checkpoints, writes)
+    return TrainingCheckpoints(
+        folder.checkpoints, built.model, keep.keep_checkpoints, folder.writes
+    )
 
 
 def _restore_last(built: Assembly) -> bool:
     """Restores the state after the last step; returns whether it is there."""
     steps = steps_per_epoch(len(built.objective.train), built.config.fit.batch_size)
-    return _checkpoints(built, writes=True).restore() == steps * built.config.fit.epochs
+    return _checkpoints(built).restore() == steps * built.config.fit.epochs
