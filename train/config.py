@@ -31,6 +31,7 @@ class ModelConfig:
       encoder: a preset's name, a pretrained checkpoint's path or a Hugging Face id.
       pooling: what the head reads: `pooler`, BERT's pooled output as in the paper; `mean`,
         the mean over tokens; or `auto`, which of the two the encoder was pretrained for.
+        `None` is `auto` too, and what it comes to where the head reads every position.
       head_dropout: probability of dropping a feature that the head reads, in training; by
         default 0.1, of spans none. The encoder's own dropout is its configuration's.
       max_seq_length: tokens per example, special tokens included; by default 128, of spans
@@ -41,13 +42,13 @@ class ModelConfig:
     """
 
     encoder: str = DEFAULT
-    pooling: str = "auto"
+    pooling: str | None = "auto"
     head_dropout: float | None = None
     max_seq_length: int | None = None
 
     def __post_init__(self) -> None:
         _check_text("encoder", self.encoder)
-        _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("pooling", self.pooling, (*POOLINGS, None))
         if self.head_dropout is not None and not (
             _is_number(self.head_dropout) and 0 <= self.head_dropout < 1
         ):
@@ -292,9 +293,10 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"--{name} must be one of {', '.join(allowed)}. Received: {value!r}")
+        names = ", ".join(filter(None, allowed))
+        raise ValueError(f"--{name} must be one of {names}. Received: {value!r}")
 
 
 def _check_count(name: str, value: Any, optional: bool = True) -> None:

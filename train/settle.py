@@ -22,8 +22,8 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
       encoder: the files of `config.model.encoder`.
 
     Returns:
-      The settings with a method, a pooling and numbers, and without `None` but for what the
-      devices decide.
+      The settings with a method, numbers, and the pooling that the head takes: `None` where
+      it reads every position. What the devices decide is left open.
 
     Raises:
       ValueError: a setting does not fit the task or the encoder; the text names the flag.
@@ -82,16 +82,16 @@ def _check_against_encoder(config: RunConfig, encoder: EncoderFiles) -> None:
         )
 
 
-def _pooling(config: RunConfig, encoder: EncoderFiles) -> str:
+def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:
     pooling = config.model.pooling
     if TASKS[config.task].form.pools:
-        return encoder.pooling if pooling == "auto" else pooling
-    if pooling != "auto":
+        return encoder.pooling if pooling in ("auto", None) else pooling
+    if pooling not in ("auto", None):
         raise ValueError(
             f"--pooling={pooling} goes with tasks whose head reads one vector per text. The head "
             f"of --task={config.task} reads every position; leave out --pooling"
         )
-    return "auto"
+    return None
 
 
 def _name(config: RunConfig, method: Method) -> str:
