@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+_LARGEST = 2**31 - 1  # TensorFlow's indices and the tokens' ids are 32 bits wide.
 _SHOWN_CHARACTERS = 80
 
 _SIZES = (
@@ -221,8 +222,8 @@ def _without_projection(path: pathlib.Path, settings: dict[str, Any]) -> dict[st
     if settings["embedding_size"] != settings["hidden_size"]:
         raise ValueError(
             f"{path}: `embedding_size` must be `hidden_size`, for this format has no projection "
-            f"between the two. Received: {shown(settings['embedding_size'])} and "
-            f"{shown(settings['hidden_size'])}"
+            f"between the two. Received: {settings['embedding_size']} and "
+            f"{settings['hidden_size']}"
         )
     return settings
 
@@ -248,9 +249,9 @@ def settle(
     if sizes["embedding_size"] is None:
         sizes["embedding_size"] = config["hidden_size"]
     for key, size in sizes.items():
-        if type(size) is not int or size < 1:
+        if type(size) is not int or not 1 <= size <= _LARGEST:
             raise ValueError(
-                f"{path}: `{key}` must be a whole number of at least 1. Received: {shown(size)}"
+                f"{path}: `{key}` must be a whole number, 1 to {_LARGEST}. Received: {shown(size)}"
             )
     for key in _RATES:
         if type(config[key]) not in (int, float) or not 0 <= config[key] < 1:
@@ -258,7 +259,7 @@ def settle(
     if sizes["hidden_size"] % sizes["num_attention_heads"]:
         raise ValueError(
             f"{path}: `hidden_size` must be a multiple of `num_attention_heads`. Received: "
-            f"{shown(sizes['hidden_size'])} and {shown(sizes['num_attention_heads'])}"
+            f"{sizes['hidden_size']} and {sizes['num_attention_heads']}"
         )
     activation = config["hidden_act"]
     if not isinstance(activation, str) or activation not in activations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 
 from official.nlp.modeling import networks
@@ -39,10 +40,13 @@ def load_encoder(
       ValueError: the text says why the checkpoint cannot be loaded; of what was inserted
         into an encoder nothing is loaded, so a checkpoint with adapters is refused.
     """
-    if output_range is not None and (type(output_range) is not int or output_range < 1):
-        raise ValueError(
-            "`output_range` must be None or a whole number of at least 1. "
-            f"Received: output_range={output_range!r}"
-        )
+    if output_range is not None:
+        whole = isinstance(output_range, numbers.Integral) and not isinstance(output_range, bool)
+        if not whole or output_range < 1:
+            raise ValueError(
+                "`output_range` must be None or a whole number of at least 1. "
+                f"Received: output_range={output_range!r}"
+            )
+        output_range = int(output_range)
     checkpoint = path if isinstance(path, EncoderCheckpoint) else recognise(path)
     return _LOADERS[checkpoint.format](checkpoint, output_range=output_range)

@@ -86,6 +86,52 @@ def test_too_short_a_sequence(vocab_file):
         BertPreprocessor(vocab_file(), True, 2)
 
 
+@pytest.mark.parametrize("seq_length", [np.int64(5), np.uint8(5), 5])
+def test_numbers_of_numpy(seq_length, vocab_file):
+    preprocess = BertPreprocessor(vocab_file(), np.bool_(True), seq_length)
+    assert ids(preprocess, ["A b"]) == [[CLS, A, B, SEP]]
+
+
+@pytest.mark.parametrize(
+    "seq_length", [True, np.bool_(True), 5.0, np.float32(5), "5", None, [5], np.array([5]), 2**31]
+)
+def test_a_length_that_is_none(seq_length, vocab_file):
+    with pytest.raises(ValueError, match="`seq_length` must be"):
+        BertPreprocessor(vocab_file(), True, seq_length)
+
+
+@pytest.mark.parametrize("lower_case", ["false", None, 1, 0, []])
+def test_a_lower_case_that_is_none(lower_case, vocab_file):
+    with pytest.raises(ValueError, match="`lower_case` must be true or false"):
+        BertPreprocessor(vocab_file(), lower_case, 8)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"vocab.txt", ["vocab.txt"]])
+def test_a_path_that_is_none(path):
+    with pytest.raises(ValueError, match="`vocab_file` must be a path"):
+        BertPreprocessor(path, True, 8)
+
+
+def test_a_vocabulary_that_is_a_folder(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        BertPreprocessor(tmp_path, True, 8)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([*VOCAB, "a"], "repeats the token 'a', in the lines 5 and 12"),
+        ([*VOCAB, "##b"], "repeats the token '##b', in the lines 7 and 12"),
+        ([*VOCAB, ""], "vocab.txt:12 must hold a token"),
+        ([*VOCAB, "x" * 300], "vocab.txt is no vocabulary of WordPiece tokens: .*max supported"),
+        ([*VOCAB, "a\0"], "vocab.txt:12 must hold a token"),
+    ],
+)
+def test_a_vocabulary_that_is_none(tokens, message, vocab_file):
+    with pytest.raises(ValueError, match=message):
+        BertPreprocessor(vocab_file(tokens), True, 8)
+
+
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_tokens_stand_where_their_characters_do(lower_case, minilm, fixtures):
     texts = [*json.loads((fixtures / "token_ids.json").read_text()), "x" * 120 + " Café"]

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 import re
 from typing import Any
@@ -95,7 +96,7 @@ class EncoderFiles:
         return digest.hexdigest()
 
 
-def find_encoder(name: str) -> EncoderFiles:
+def find_encoder(name: str | os.PathLike) -> EncoderFiles:
     """Finds an encoder, fetching it from the Hugging Face Hub if that is where it is.
 
     Args:
@@ -106,11 +107,14 @@ def find_encoder(name: str) -> EncoderFiles:
       FileNotFoundError: a preset's package is not installed, a repository cannot be
         fetched, or the path does not hold all the files; the text says what to do.
       OSError: a file cannot be read.
-      ValueError: the folder holds several encoders, its configuration is not that of a BERT
-        model, its vocabulary repeats a token or is longer than the embedding, or another of
-        its files does not say what it should.
+      ValueError: `name` is of another type, the folder holds several encoders, its
+        configuration is not that of a BERT model, its vocabulary repeats a token or is
+        longer than the embedding, or another of its files does not say what it should.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ValueError(f"--encoder must be a name or a path. Received: {name!r}")
     try:
+        name = os.fspath(name)
         checkpoint = formats.recognise(_path(name))
         vocab_size = checkpoint.config["vocab_size"]
         vocabulary = read_vocabulary(checkpoint.vocab_file)
@@ -137,7 +141,7 @@ def _path(name: str) -> pathlib.Path:
     if name in REPOSITORIES:
         return hub.fetch(REPOSITORIES[name])
     path = pathlib.Path(name)
-    if path.exists() or path.with_name(f"{path.name}.index").is_file():
+    if name and (path.exists() or path.with_name(f"{path.name}.index").is_file()):
         return path
     if _REPOSITORY.fullmatch(name):
         return hub.fetch(name)

