@@ -37,7 +37,6 @@ class Predictor:
         self._batch_size = -(-batch_size // replicas) * replicas
         self._fixed_length = fixed_length
         self._between = between
-
         trimmed_apart = replicas > 1 and not fixed_length
 
         def on_replica(inputs: Any) -> Any:
@@ -54,8 +53,9 @@ class Predictor:
     def __call__(self, source: Source) -> Any:
         """Returns the model's outputs, NumPy arrays `[examples, ...]`, in the split's order.
 
-        Outputs of `[batch, seq]` are of unlike lengths unless `fixed_length` is set, and
-        are filled up with the lowest number of their dtype.
+        Outputs of `[batch, seq, ...]` are of unlike lengths from batch to batch, and from
+        replica to replica, unless `fixed_length` is set; they are filled up with the lowest
+        number of their dtype.
         """
         # Those of like length together; the last batch is filled up by repeating.
         order = np.argsort(source.lengths, kind="stable").astype(np.int32)

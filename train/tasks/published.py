@@ -53,8 +53,10 @@ def read(source: Published, data_dir: str | os.PathLike | None) -> TaskData:
     """Reads a task from its file in `data_dir`.
 
     Raises:
-      FileNotFoundError: the file is not there; the text says where it is published.
-      ValueError: a row is malformed, and its file and line are named; or there are too few.
+      OSError: the file is not there, and the text says where it is published; or it cannot
+        be read.
+      ValueError: a row is malformed, and its file and line are named; or there are too few,
+        or all of one class.
     """
     path = _find(source, data_dir)
     rows = list(_rows(source, path))

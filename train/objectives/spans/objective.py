@@ -129,7 +129,7 @@ class SpanObjective:
         return self.answer(predict)
 
     def write_predictions(
-        self, run_folder: str | os.PathLike, predictions: Sequence[Prediction]
+        self, run_folder: str | os.PathLike, outputs: Sequence[Prediction]
     ) -> None:
         """Writes what `answer` returned to a run's `predictions`, in the form of SQuAD's scripts.
 
@@ -139,15 +139,15 @@ class SpanObjective:
 
         Args:
           run_folder: the run's folder; files that stand there are replaced.
-          predictions: one per dev question.
+          outputs: one prediction per dev question.
         """
         threshold = self._decoding.null_threshold if self._data.has_unanswerable else None
         files = {
-            "predictions.json": {p.id: p.answer(threshold) for p in predictions},
-            "nbest_predictions.json": {p.id: _with_probabilities(p) for p in predictions},
+            "predictions.json": {p.id: p.answer(threshold) for p in outputs},
+            "nbest_predictions.json": {p.id: _with_probabilities(p) for p in outputs},
         }
         if self._data.has_unanswerable:
-            files["null_odds.json"] = {p.id: p.null_difference for p in predictions}
+            files["null_odds.json"] = {p.id: p.null_difference for p in outputs}
         for name, content in files.items():
             text = json.dumps(content, indent=2, ensure_ascii=False)
             write_text(pathlib.Path(run_folder, FOLDER, name), text + "\n")

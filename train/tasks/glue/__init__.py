@@ -29,9 +29,10 @@ def read(task: str, data_dir: str | os.PathLike | None) -> TaskData:
       data_dir: the folder, or `None`.
 
     Raises:
-      FileNotFoundError: the data is not there and cannot be downloaded, or a file of a
-        folder is missing.
-      ValueError: a file has another form; the file and line are named.
+      OSError: the data is not there and cannot be downloaded, or a file of a folder is
+        missing or cannot be read.
+      ValueError: a file has another form, and it is named, and the line; what TensorFlow
+        Datasets has prepared is damaged; or there is only one class to train on.
     """
     if data_dir:
         folder = folders.find(task, pathlib.Path(data_dir))

@@ -108,6 +108,28 @@ def test_odd_inputs_have_answers_too(exported):
     assert np.all(np.isfinite(outputs["score"]))
 
 
+def test_no_questions_have_no_answers(exported):
+    _, signatures, *_ = exported
+    none = tf.constant([], tf.string)
+    outputs = signatures["serving_default"](question=none, context=none)
+    expected = dict.fromkeys(("start", "end"), tf.int32) | {"answer": tf.string}
+    expected |= dict.fromkeys(("score", "null_score"), tf.float32)
+    assert {name: tensor.dtype for name, tensor in outputs.items()} == expected
+    assert {tuple(tensor.shape) for tensor in outputs.values()} == {(0,)}
+    names = ("input_word_ids", "input_mask", "input_type_ids")
+    logits = signatures["tokens"](**{name: tf.zeros([0, 8], tf.int32) for name in names})
+    assert {tuple(tensor.shape) for tensor in logits.values()} == {(0, 8)}
+
+
+@pytest.mark.parametrize(("questions", "contexts"), [(1, 2), (2, 1), (0, 1), (1, 0)])
+def test_a_question_without_its_context_is_an_error(exported, questions, contexts):
+    texts = tf.constant(["a text"] * 2)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="there must be as many of `context` as of `question`"
+    ):
+        exported[1]["serving_default"](question=texts[:questions], context=texts[:contexts])
+
+
 def test_tokens_give_logits(exported):
     _, signatures, model, *_ = exported
     ids = tf.constant([[101, 2054, 102, 2000, 2001, 102], [101, 2054, 102, 2000, 102, 0]])

@@ -71,13 +71,15 @@ def test_signatures_at_any_batch_size(classifier, tmp_path):
     export_text_model(tmp_path / "saved_model", model, preprocess, LABELS)
     loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
     assert set(loaded.signatures) == {"serving_default", "tokens"}
-    for count in (1, 2, 7):
-        texts = [f"text number {index}" for index in range(count)]
-        by_text = loaded.signatures["serving_default"](text=tf.constant(texts))
-        by_tokens = loaded.signatures["tokens"](**preprocess([tf.constant(texts)]))
+    for count in (0, 1, 2, 7):
+        texts = tf.constant([f"text number {index}" for index in range(count)], tf.string)
+        by_text = loaded.signatures["serving_default"](text=texts)
+        by_tokens = loaded.signatures["tokens"](**preprocess([texts]))
         assert set(by_text) == {"label", "probabilities", "labels"}
-        assert by_text["probabilities"].shape == (count, 3)
-        assert [name.decode() for name in by_text["labels"][count - 1].numpy()] == list(LABELS)
+        assert by_text["probabilities"].shape == by_text["labels"].shape == (count, 3)
+        assert (by_text["label"].shape, by_text["label"].dtype) == ((count,), tf.string)
+        for row in by_text["labels"].numpy():
+            assert [name.decode() for name in row] == list(LABELS)
         np.testing.assert_allclose(
             by_tokens["probabilities"], expected_probabilities(model, preprocess, texts), atol=1e-6
         )
@@ -105,6 +107,26 @@ def test_a_task_of_pairs(classifier, tmp_path):
     expected = expected_probabilities(*classifier, first, second)
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
     assert np.abs(expected - expected_probabilities(*classifier, second, first)).max() > 1e-6
+
+
+def test_values_of_pairs_at_any_batch_size(small_encoder, tmp_path):
+    model = build_classifier(small_encoder(), 1, Method.named("full"))
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"]))
+    preprocess = BertPreprocessor(tmp_path / "vocab.txt", lower_case=True, seq_length=16)
+    export_text_model(tmp_path / "saved_model", model, preprocess, (), text_columns=2)
+    signatures = tf.saved_model.load(str(tmp_path / "saved_model")).signatures
+    for first, second in ([], []), (["a"], ["b"]), (["", "a", "", "\u200b"], ["", "", "b", "\0"]):
+        columns = [tf.constant(column, tf.string) for column in (first, second)]
+        outputs = signatures["serving_default"](text=columns[0], text_pair=columns[1])
+        assert (outputs["value"].shape, outputs["value"].dtype) == ((len(first),), tf.float32)
+        np.testing.assert_allclose(outputs["value"], model(preprocess(columns))[:, 0], atol=1e-6)
+    for first, second in (["a"], ["a", "b"]), (["a", "b"], ["a"]), ([], ["a"]), (["a"], []):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="as many of `text_pair` as of `te"
+        ):
+            signatures["serving_default"](
+                text=tf.constant(first, tf.string), text_pair=tf.constant(second, tf.string)
+            )
 
 
 def classify(folder, texts):
