@@ -15,15 +15,6 @@ _STEPS = 50  # Between two losses of a batch.
 _DEV = "val_"
 
 
-def make_tensorboard(folder: str | os.PathLike) -> TensorBoardLogs:
-    """Returns the callback that writes a training's logs; see `TensorBoardLogs`.
-
-    Raises:
-      OSError: nothing can be written to the folder.
-    """
-    return TensorBoardLogs(folder)
-
-
 class TensorBoardLogs(tf_keras.callbacks.Callback):
     """Writes event files, with the tags of Keras's callback of this kind.
 

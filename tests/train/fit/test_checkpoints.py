@@ -247,7 +247,7 @@ def test_a_state_of_another_structure_is_one_error(build, saved, tmp_path):
     model.compile(optimizer, "mse")
     checkpoints = TrainingCheckpoints(tmp_path, model)
     before = state(model)
-    with pytest.raises(ValueError, match="step-2 is one of another model .*:\n  .*there"):
+    with pytest.raises(ValueError, match=r"step-2 is one of another model .*:\n  .*there"):
         checkpoints.restore()
     assert all(map(np.array_equal, state(model), before))
     assert sorted(tmp_path.iterdir()) == saved

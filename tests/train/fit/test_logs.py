@@ -8,7 +8,7 @@ import tf_keras
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from train.fit.logs import make_tensorboard
+from train.fit.logs import TensorBoardLogs
 from train.fit.loop import DevMetrics
 from train.fit.optimization import make_optimizer
 
@@ -22,7 +22,7 @@ def train():
         model.compile(make_optimizer(0.1, 2 * STEPS), "mse")
         ones = np.ones([STEPS, 2], np.float32), np.ones([STEPS, 1], np.float32)
         spoiler = tf_keras.callbacks.LambdaCallback(on_epoch_begin=spoil)
-        callbacks = [DevMetrics(lambda: {"f1": 0.5}), spoiler, make_tensorboard(folder)]
+        callbacks = [DevMetrics(lambda: {"f1": 0.5}), spoiler, TensorBoardLogs(folder)]
         model.fit(*ones, batch_size=1, epochs=epochs, verbose=0, callbacks=callbacks)
         return int(model.optimizer.iterations)
 
@@ -57,7 +57,7 @@ def test_a_file_in_its_place_is_one_error_before_training(place, train, tmp_path
     path.parent.mkdir(exist_ok=True)
     path.write_text("a file")
     with pytest.raises(OSError, match=r"the folder of logs, .*logs, cannot be written"):
-        make_tensorboard(tmp_path / "logs")
+        TensorBoardLogs(tmp_path / "logs")
     assert path.read_text() == "a file"
 
 
