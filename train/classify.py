@@ -21,10 +21,6 @@ _CHUNK = 2**16
 # By the names of a signature's inputs, in the order of a line's columns.
 _COLUMNS = (("text",), ("text", "text_pair"), ("question", "context"))
 
-flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
-flags.DEFINE_integer("batch_size", 32, "Texts that are computed at a time.", lower_bound=1)
-flags.mark_flag_as_required("saved_model")
-
 
 def main(argv: Sequence[str]) -> None:
     """Prints a line for each text given as an argument, or line of input.
@@ -34,8 +30,11 @@ def main(argv: Sequence[str]) -> None:
     In a text of two columns, a pair or a question and its context, one does too. What is
     not UTF-8 is printed as it came.
     """
+    texts = [os.fsencode(text) for text in argv[1:]]
     try:
-        _answer_all([os.fsencode(text) for text in argv[1:]])
+        check_folder(FLAGS.saved_model)
+        quiet_tensorflow(FLAGS.tensorflow_log)
+        answer_all(FLAGS.saved_model, texts, FLAGS.batch_size)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # As of `| head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,26 +44,35 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(130)
 
 
-def _answer_all(texts: Sequence[bytes]) -> None:
-    check_folder(FLAGS.saved_model)
+def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
+    """Prints the answers to texts, or to the lines of standard input.
+
+    Args:
+      folder: a SavedModel's.
+      texts: if there are none, standard input is read.
+      batch_size: how many are computed at a time, at most.
+
+    Raises:
+      ValueError: there are no texts, one is not what the model takes, or it is no model of
+        `train.run`. Answers to earlier texts are printed.
+      OSError: the answers cannot be printed.
+    """
     if texts:
-        unit, batches = "argument", cut(texts, FLAGS.batch_size)
+        unit, batches = "argument", cut(texts, batch_size)
     else:
-        unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, FLAGS.batch_size)
-    first = next(batches, None)
-    if first is None:
-        raise ValueError("give texts as arguments, or one a line on standard input")
-    quiet_tensorflow(FLAGS.tensorflow_log)
-    model, done = Model(FLAGS.saved_model), 0
-    while first is not None:
-        rows, wrong = model.split(first)
+        unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, batch_size)
+    model, done = None, 0
+    for batch in batches:
+        model = model or Model(folder)
+        rows, wrong = model.split(batch)
         for line in model.answer(rows):
             sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
-        if wrong:
-            raise ValueError(f"{unit} {done + len(rows) + 1}: {wrong}")
         done += len(rows)
-        first = next(batches, None)
+        if wrong:
+            raise ValueError(f"{unit} {done + 1}: {wrong}")
+    if not model:
+        raise ValueError("give texts as arguments, or one a line on standard input")
 
 
 def check_folder(folder: str) -> None:
@@ -201,4 +209,8 @@ def _first_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    # Here alone, for `train.run` has a flag of the same name.
+    flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
+    flags.DEFINE_integer("batch_size", 32, "Texts that are computed at a time.", lower_bound=1)
+    flags.mark_flag_as_required("saved_model")
     app.run(main)

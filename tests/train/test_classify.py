@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from train.classify import answer_all
+
 CLASSES = ["good", "bad"]
 
 
@@ -65,28 +67,20 @@ def start():
 
 @pytest.fixture
 def classify(monkeypatch, capfdbinary):
-    """Runs the command's `main` in this process: output, error and exit status."""
-    from absl import flags
+    """Returns what is printed of texts, or of lines of input, and the error's text, if any."""
 
-    from train import classify as command
-
-    def run(folder, *texts, lines=None, batch_size=4):
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS(["test", f"--saved_model={folder}"])
-        monkeypatch.setattr(flags.FLAGS, "saved_model", folder)
-        monkeypatch.setattr(flags.FLAGS, "batch_size", batch_size)
+    def run(folder, *texts, lines=b"", batch_size=4):
         read, write = os.pipe()
-        os.write(write, lines or b"")
+        os.write(write, lines)
         os.close(write)
+        error = None
         with open(read) as stream:
             monkeypatch.setattr(sys, "stdin", stream)
-            status = None
             try:
-                command.main(["classify", *texts])
-            except SystemExit as error:
-                status = error.code
-        sys.stdout.flush()
-        return capfdbinary.readouterr().out, status
+                answer_all(folder, texts, batch_size)
+            except ValueError as raised:
+                error = str(raised)
+        return capfdbinary.readouterr().out, error
 
     return run
 
@@ -119,7 +113,7 @@ def test_each_kind_of_model(kind, line, expected, classify, models):
 
 
 def test_arguments(classify, models):
-    out, status = classify(models["value"], "one", "three", os.fsdecode(b"\xff"))
+    out, status = classify(models["value"], b"one", b"three", b"\xff")
     assert (out, status) == (b"3.000\tone\n5.000\tthree\n1.000\t\xff\n", None)
 
 
@@ -129,34 +123,43 @@ def test_a_wrong_number_of_tabs_is_told_after_the_answers_before_it(kind, wrong,
     lines = [b"a\tb"] * 6 + [wrong] + [b"a\tb"] * 3
     out, status = classify(models[kind], lines=b"\n".join(lines))
     assert len(out.splitlines()) == 6
-    assert status.startswith("error: line 7: this model takes ")
+    assert status.startswith("line 7: this model takes ")
     assert f"Received {wrong.count(9)} tabs: '" in status
 
 
 def test_what_the_model_cannot_compute_is_one_error(classify, models):
     _, status = classify(models["text"], lines=b"a\n" * 5, batch_size=5)
-    assert status.startswith("error: the model fails: ")
+    assert status.startswith("the model fails: ")
 
 
 def test_no_input(classify, models):
     assert classify(models["text"]) == (
         b"",
-        "error: give texts as arguments, or one a line on standard input",
+        "give texts as arguments, or one a line on standard input",
     )
 
 
-def test_folders_that_hold_no_model_of_a_run(classify, models, tmp_path):
+def test_models_of_something_else(classify, models, tmp_path):
     def error(folder):
-        out, status = classify(str(folder), "text")
+        out, error = classify(str(folder), b"text")
         assert out == b""
-        return status
+        return error
 
-    assert "is not a folder" in error(tmp_path / "none")
-    assert "holds no saved_model.pb" in error(tmp_path)
     assert "takes x and returns y" in error(models["other"])
     assert "no signature serving_default" in error(models["unsigned"])
     (tmp_path / "saved_model.pb").write_bytes(b"damaged")
     assert "cannot be loaded" in error(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "text"), [("none", "is not a folder"), (".", "holds no saved_model.pb")]
+)
+def test_folders_without_a_model_are_one_error(folder, text, start, tmp_path):
+    process = start(tmp_path / folder, "text")
+    _, error = process.communicate()
+    assert process.returncode == 1
+    assert error.startswith(b"error: --saved_model=")
+    assert text in error.decode()
 
 
 def test_answers_come_as_lines_do_and_nothing_else_is_printed(start, models):
