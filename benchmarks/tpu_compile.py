@@ -28,19 +28,19 @@ from absl import app, flags
 
 from benchmarks.tpu_grid import ENCODERS, STEPS, TOPOLOGIES
 from keras_adapters.atomic import write_text
-from train.config import LEARNING_RATES
+from keras_adapters.methods.method import METHODS
 
 FLAGS = flags.FLAGS
 _CHOICES = {
     "encoders": tuple(ENCODERS),
-    "methods": tuple(LEARNING_RATES),
+    "methods": tuple(METHODS),
     "steps": STEPS,
     "topologies": tuple(TOPOLOGIES),
 }
 
 flags.DEFINE_list("encoders", ["bert_base"], f"Of {', '.join(ENCODERS)}.")
 flags.DEFINE_list("lengths", ["128"], "Tokens in a sequence.")
-flags.DEFINE_list("methods", list(LEARNING_RATES), "Transfer methods.")
+flags.DEFINE_list("methods", list(METHODS), "Transfer methods.")
 flags.DEFINE_list("steps", list(STEPS), "Steps.")
 flags.DEFINE_list("topologies", ["v5e", "v4"], f"Of {', '.join(TOPOLOGIES)}.")
 flags.DEFINE_integer("batch_size", 32, "Sequences per chip.", lower_bound=1)

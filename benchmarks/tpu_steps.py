@@ -22,16 +22,15 @@ from official.nlp.modeling import networks
 
 from benchmarks.tpu_grid import ENCODERS, STEPS
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.freezing import METHODS
-from train.fit.dropout import DropoutSeeds
-from train.fit.optimization import make_optimizer
+from keras_adapters.methods.method import METHODS, Method
+from train.fit.compile import compile_model
 from train.objectives.model import build_classifier
 
 FLAGS = flags.FLAGS
 _CLASSES = 3
 
 flags.DEFINE_enum("encoder", "bert_base", list(ENCODERS), "Shape of the encoder.")
-flags.DEFINE_enum("method", "adapters", METHODS, "Transfer method.")
+flags.DEFINE_enum("method", "adapters", list(METHODS), "Transfer method.")
 flags.DEFINE_list("steps", list(STEPS), "Of train, eval and predict.")
 flags.DEFINE_integer("length", 128, "Tokens in a sequence.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 32, "Sequences in a batch.", lower_bound=1)
@@ -43,37 +42,29 @@ flags.DEFINE_string("output_dir", None, "Gets <step>.mlir for each step.", requi
 def main(argv: Sequence[str]) -> None:
     """Builds the model and writes each step."""
     del argv
-    model = build_model(
-        networks.BertEncoderV2(**ENCODERS[FLAGS.encoder], inner_activation="gelu", output_range=1),
-        FLAGS.method,
-        FLAGS.adapter_size,
-        FLAGS.top_layers,
+    encoder = networks.BertEncoderV2(
+        **ENCODERS[FLAGS.encoder], inner_activation="gelu", output_range=1
     )
+    method = Method.named(
+        FLAGS.method,
+        AdapterConfig(FLAGS.adapter_size) if FLAGS.method == "adapters" else None,
+        FLAGS.top_layers if FLAGS.method == "top_layers" else None,
+    )
+    model = build_model(encoder, method)
     for step in FLAGS.steps:
         hlo = trace(model, step, FLAGS.batch_size, FLAGS.length)
         pathlib.Path(FLAGS.output_dir, f"{step}.mlir").write_text(for_tpu(hlo), encoding="utf-8")
 
 
-def build_model(
-    encoder: tf_keras.layers.Layer, method: str, adapter_size: int, top_layers: int
-) -> tf_keras.Model:
+def build_model(encoder: tf_keras.layers.Layer, method: Method) -> tf_keras.Model:
     """Builds and compiles a classifier as `train.experiment` does, on random weights.
 
     Returns:
       The model, with the optimiser's slots.
     """
-    model = build_classifier(
-        encoder,
-        _CLASSES,
-        method=method,
-        adapter=AdapterConfig(adapter_size) if method == "adapters" else None,
-        top_layers=top_layers if method == "top_layers" else None,
-    )
-    model.compile(
-        make_optimizer(1e-3, steps=10_000),
-        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    model.dropout_seeds = DropoutSeeds(model, 0, model.optimizer.iterations)
+    model = build_classifier(encoder, _CLASSES, method=method)
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    compile_model(model, loss, learning_rate=1e-3, steps=10_000, seed=0)
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
+
+try:
+    import fcntl
+except ImportError:  # Not on Windows; there, leftovers stay.
+    fcntl = None
+
+_SUFFIX = ".scratch"
+_LOCK, _NEW, _OLD = "lock", "new", "old"
 
 
 @contextlib.contextmanager
@@ -14,7 +23,8 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a new temporary folder that becomes `target` when the block ends well.
 
     A folder that stands at `target` is replaced. When the block raises, the temporary
-    folder is removed and what stood at `target` is untouched.
+    folder is removed and what stood at `target` is untouched. What a process that was
+    killed has left is removed the next time that the same target is written.
 
     Args:
       target: the folder to make; its parents are made too.
@@ -23,16 +33,22 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[pathlib.Path]:
       FileExistsError: a file, not a folder, stands at `target`.
     """
     target = pathlib.Path(target)
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} is a file; a folder was to be written there")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        folder = pathlib.Path(scratch, "new")
+    with _scratch(target) as scratch:
+        if target.exists() and not target.is_dir():
+            raise FileExistsError(f"{target} is a file; a folder was to be written there")
+        folder = scratch / _NEW
         folder.mkdir()
         yield folder
-        if target.exists():
-            os.replace(target, pathlib.Path(scratch, "old"))
-        os.replace(folder, target)
+        if not target.exists():
+            os.replace(folder, target)
+            return
+        try:
+            os.replace(target, scratch / _OLD)
+            os.replace(folder, target)
+        except BaseException:
+            if not target.exists() and (scratch / _OLD).exists():
+                os.replace(scratch / _OLD, target)
+            raise
 
 
 def write_text(target: str | os.PathLike, text: str) -> None:
@@ -41,12 +57,77 @@ def write_text(target: str | os.PathLike, text: str) -> None:
 
 
 def write_bytes(target: str | os.PathLike, content: bytes) -> None:
-    """Writes a file under a temporary name, then renames it to `target`."""
+    """Writes a file under a temporary name, then renames it to `target`.
+
+    Raises:
+      OSError: it cannot be written; what stood at `target` is untouched.
+    """
     target = pathlib.Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        scratch.write_bytes(content)
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+        with _scratch(target) as scratch:
+            (scratch / _NEW).write_bytes(content)
+            os.replace(scratch / _NEW, target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"{target} cannot be written: {reason}") from error
+
+
+@contextlib.contextmanager
+def _scratch(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a folder beside `target` that others can tell to be a living process's."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target)
+    while True:
+        folder = tempfile.mkdtemp(_SUFFIX, f".{target.name}.", target.parent)
+        try:
+            with _locked(pathlib.Path(folder, _LOCK)) as own:
+                if own:
+                    yield pathlib.Path(folder)
+                    return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(target: pathlib.Path) -> None:
+    """Removes the scratch folders of processes that are no more."""
+    for folder in list(target.parent.iterdir()):
+        if not (folder.name.startswith(f".{target.name}.") and folder.name.endswith(_SUFFIX)):
+            continue
+        if not (folder / _LOCK).exists():
+            continue  # It is just being made.
+        with _locked(folder / _LOCK) as own:
+            if not own:
+                continue
+            # Killed between two renames: the new folder was whole, or the old would stand.
+            if (folder / _OLD).exists() and (folder / _NEW).exists() and not target.exists():
+                os.replace(folder / _NEW, target)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[bool]:
+    """Locks a file until the block, or the process, ends; yields whether it could.
+
+    The one who makes a scratch folder goes on without where files cannot be locked: the
+    others cannot lock it either.
+    """
+    made = not path.exists()
+    try:
+        file = path.open("ab")
+    except OSError:
+        if made and path.parent.exists():
+            raise
+        yield False  # Somebody else has just removed it.
+        return
+    with file:
+        try:
+            if fcntl is None:
+                raise OSError("no locks here")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            yield made
+            return
+        yield path.exists()

@@ -1,47 +1,216 @@
-"""Classifies texts with an exported SavedModel: `python -m train.classify --saved_model=...`.
+"""Answers texts with an exported SavedModel: `python -m train.classify --saved_model=...`.
 
-Needs TensorFlow and tensorflow-text, and nothing else of this project.
+It takes the SavedModels of `train.run`, of every kind of task. Texts are arguments, or lines
+of standard input, which are answered as they come.
 """
 
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
 
 from absl import app, flags
 
-_SAVED_MODEL = flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
-flags.mark_flag_as_required("saved_model")
+from train.quiet import quiet_tensorflow
+
+FLAGS = flags.FLAGS
+_CHUNK = 2**16
+# By the names of a signature's inputs, in the order of a line's columns.
+_COLUMNS = (("text",), ("text", "text_pair"), ("question", "context"))
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the likeliest label of each text given as an argument, or line of input.
+    """Prints a line for each text given as an argument, or line of input.
 
-    For a task of pairs, a tab stands between the two texts.
+    Of a classification: the likeliest label, its probability, the text. Of a regression:
+    the value, the text. Of questions: the answer, its score, the text. Tabs stand between.
+    In a text of two columns, a pair or a question and its context, one does too. What is
+    not UTF-8 is printed as it came.
     """
-    if not os.path.isdir(_SAVED_MODEL.value):
-        sys.exit(f"error: --saved_model={_SAVED_MODEL.value} is not a folder")
-    texts = argv[1:] or [line.rstrip("\n") for line in sys.stdin]
-    if not texts:
-        sys.exit("error: give texts as arguments, or one a line on standard input")
+    texts = [os.fsencode(text) for text in argv[1:]]
+    try:
+        check_folder(FLAGS.saved_model)
+        quiet_tensorflow(FLAGS.tensorflow_log)
+        answer_all(FLAGS.saved_model, texts, FLAGS.batch_size)
+    except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # As of `| head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
-    import tensorflow as tf
-    import tensorflow_text  # noqa: F401  The model's graph uses its ops.
 
-    model = tf.saved_model.load(_SAVED_MODEL.value)
-    classify = model.signatures["serving_default"]
-    names = ["text", "text_pair"][: len(classify.structured_input_signature[1])]
-    columns = [text.split("\t", len(names) - 1) for text in texts]
-    for text, fields in zip(texts, columns, strict=True):
-        if len(fields) != len(names):
-            sys.exit(f"error: this model takes pairs, two texts with a tab between: {text!r}")
-    inputs = {name: tf.constant([row[i] for row in columns]) for i, name in enumerate(names)}
-    outputs = classify(**inputs)
-    best = tf.reduce_max(outputs["probabilities"], axis=-1).numpy()
-    for text, label, probability in zip(texts, outputs["label"].numpy(), best, strict=True):
-        print(f"{label.decode()}\t{probability:.3f}\t{text}")
+def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
+    """Prints the answers to texts, or to the lines of standard input.
+
+    Args:
+      folder: a SavedModel's.
+      texts: if there are none, standard input is read.
+      batch_size: how many are computed at a time, at most.
+
+    Raises:
+      ValueError: there are no texts, one is not what the model takes, or it is no model of
+        `train.run`. Answers to earlier texts are printed.
+      OSError: the answers cannot be printed.
+    """
+    if texts:
+        unit, batches = "argument", cut(texts, batch_size)
+    else:
+        unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, batch_size)
+    model, done = None, 0
+    for batch in batches:
+        model = model or Model(folder)
+        rows, wrong = model.split(batch)
+        for line in model.answer(rows):
+            sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+        done += len(rows)
+        if wrong:
+            raise ValueError(f"{unit} {done + 1}: {wrong}")
+    if not model:
+        raise ValueError("give texts as arguments, or one a line on standard input")
+
+
+def check_folder(folder: str) -> None:
+    """Raises OSError if a folder does not hold a SavedModel; imports no TensorFlow."""
+    if not pathlib.Path(folder).is_dir():
+        raise NotADirectoryError(f"--saved_model={folder} is not a folder")
+    if not any(pathlib.Path(folder, f"saved_model.{end}").is_file() for end in ("pb", "pbtxt")):
+        raise FileNotFoundError(
+            f"--saved_model={folder} holds no saved_model.pb. Name the folder saved_model of a "
+            "run that exported its model"
+        )
+
+
+def cut(texts: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    """Cuts a list into batches."""
+    return (texts[first : first + size] for first in range(0, len(texts), size))
+
+
+def read_batches(stream: BinaryIO | None, size: int) -> Iterator[Sequence[bytes]]:
+    """Reads the lines of a stream in batches, without waiting for one to be full."""
+    rest: list[bytes] = []
+    while stream and (chunk := stream.read1(_CHUNK)):
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        if others:
+            lines = [b"".join(rest), *others[:-1]]
+            rest = [others[-1]]
+            yield from cut([line.removesuffix(b"\r") for line in lines], size)
+    if last := b"".join(rest):
+        yield [last.removesuffix(b"\r")]
+
+
+class Model:
+    """A SavedModel of `train.run`.
+
+    Args:
+      folder: the SavedModel's.
+
+    Raises:
+      ValueError: it cannot be loaded, or is one of something else.
+    """
+
+    def __init__(self, folder: str) -> None:
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401  The model's graph uses its ops.
+
+        self._tf = tf
+        try:
+            # The signature alone does not keep the model's variables.
+            self._model = tf.saved_model.load(folder)
+            signature = self._model.signatures["serving_default"]
+            inputs = set(signature.structured_input_signature[1])
+            outputs = set(signature.structured_outputs)
+        except Exception as error:  # Of any kind, where a file is damaged.
+            raise ValueError(
+                f"--saved_model={folder} cannot be loaded, or has no signature serving_default: "
+                f"{_first_line(error)}"
+            ) from error
+        self._signature = signature
+        self._columns = next((names for names in _COLUMNS if set(names) == inputs), None)
+        self._format = next((say for names, say in _FORMATS if names <= outputs), None)
+        if not self._columns or not self._format:
+            raise ValueError(
+                f"--saved_model={folder} is not one that train.run exported: its signature takes "
+                f"{', '.join(sorted(inputs))} and returns {', '.join(sorted(outputs))}"
+            )
+
+    def split(self, texts: Iterable[bytes]) -> tuple[list[list[bytes]], str | None]:
+        """Splits texts into columns, up to the first that has not as many as the model takes.
+
+        Returns:
+          The texts, each with its columns behind it; and what is wrong with the next one.
+        """
+        rows, count = [], len(self._columns)
+        for text in texts:
+            columns = text.split(b"\t") if count > 1 else [text]
+            if len(columns) != count:
+                return rows, (
+                    f"this model takes {' and '.join(self._columns)} with one tab between. "
+                    f"Received {len(columns) - 1} tabs: {text[:200].decode('utf-8', 'replace')!r}"
+                )
+            rows.append([text, *columns])
+        return rows, None
+
+    def answer(self, rows: Sequence[Sequence[bytes]]) -> list[bytes]:
+        """Returns the line to print of each of the rows that `split` returned.
+
+        Raises:
+          ValueError: the model cannot compute them.
+        """
+        if not rows:
+            return []
+        texts, *columns = zip(*rows, strict=True)
+        inputs = {
+            name: self._tf.constant([text.decode("utf-8", "replace") for text in column])
+            for name, column in zip(self._columns, columns, strict=True)
+        }
+        try:
+            outputs = self._signature(**inputs)
+        except self._tf.errors.OpError as error:
+            raise ValueError(f"the model fails: {_first_line(error)}") from error
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        return [
+            b"\t".join([*self._format(outputs, index), text]) for index, text in enumerate(texts)
+        ]
+
+
+def _label(outputs: dict[str, Any], index: int) -> list[bytes]:
+    return [outputs["label"][index], _number(outputs["probabilities"][index].max())]
+
+
+def _answer(outputs: dict[str, Any], index: int) -> list[bytes]:
+    return [outputs["answer"][index], _number(outputs["score"][index])]
+
+
+def _value(outputs: dict[str, Any], index: int) -> list[bytes]:
+    return [_number(outputs["value"][index])]
+
+
+# By the names of a signature's outputs.
+_FORMATS: tuple[tuple[set[str], Callable[[dict[str, Any], int], list[bytes]]], ...] = (
+    ({"label", "probabilities"}, _label),
+    ({"answer", "score"}, _answer),
+    ({"value"}, _value),
+)
+
+
+def _number(value: float) -> bytes:
+    return f"{value:.3f}".encode()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(getattr(error, "message", error)).splitlines() or [type(error).__name__])[0]
 
 
 if __name__ == "__main__":
+    # Here alone, for `train.run` has a flag of the same name.
+    flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
+    flags.DEFINE_integer("batch_size", 32, "Texts that are computed at a time.", lower_bound=1)
+    flags.mark_flag_as_required("saved_model")
     app.run(main)

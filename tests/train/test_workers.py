@@ -11,6 +11,8 @@ import pytest
 import safetensors.numpy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+# Seconds after which a process that should have ended is taken to hang.
+GUARD = 300
 # Two virtual CPUs, then the command itself.
 TWO_CPUS = """
 import runpy, sys
@@ -40,38 +42,70 @@ def job(make_tiny_folder, write_tiny_data, run_command, tmp_path_factory):
     files = {"train": 98, "dev": 21, "test": 19}  # None a multiple of the batch or of two.
     for seed, (split, count) in enumerate(files.items()):
         write_tiny_data(folder / f"{split}.csv", count, seed)
+    (folder / "squad").mkdir()
+    write_questions(folder / "squad" / "train-v1.1.json", 26)
+    write_questions(folder / "squad" / "dev-v1.1.json", 11)
+    csv = ["--task=csv", *(f"--{split}_file={split}.csv" for split in files)]
+    tasks = {
+        "csv": [*csv, "--max_seq_length=16", "--epochs=3"],
+        "squad": ["--task=squad", "--data_dir=squad", "--max_seq_length=32", "--epochs=1"],
+    }
 
-    def start(strategy, output, module=("-m", "train.run"), **environment):
+    def start(strategy, output, *flags, task="csv", module=("-m", "train.run"), **environment):
         return run_command(
             *module,
-            "--task=csv",
-            *(f"--{split}_file={split}.csv" for split in files),
+            *tasks[task],
             f"--encoder={encoder}",
             "--head_dropout=0",
             "--adapter_size=4",
-            "--max_seq_length=16",
             "--batch_size=8",
-            "--epochs=3",
             "--checkpoint_minutes=0",
             "--noexport",
             f"--strategy={strategy}",
             f"--output_dir={output}",
+            *flags,
             cwd=folder,
             wait=False,
             environment=environment,
+            preexec_fn=hear_signals,
         )
 
-    def start_workers(output):
+    def start_workers(output, *flags, task="csv", second=None, which=(0, 1)):
         addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+        own = {0: flags, 1: flags if second is None else second}
         return [
-            start("multi_worker_mirrored", output, TF_CONFIG=json.dumps(cluster))
-            for cluster in (
-                {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-                for index in range(2)
+            start(
+                "multi_worker_mirrored",
+                output,
+                *own[index],
+                task=task,
+                TF_CONFIG=json.dumps(
+                    {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+                ),
             )
+            for index in which
         ]
 
     return types.SimpleNamespace(folder=folder, start=start, start_workers=start_workers)
+
+
+def hear_signals():
+    """Undoes what a shell does to processes in its background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def write_questions(path, count):
+    random = np.random.default_rng(count)
+    questions = []
+    for index in range(count):
+        words = [f"w{word}" for word in random.integers(2, 60, int(random.integers(5, 60)))]
+        place = int(random.integers(len(words)))
+        question = {"id": f"q{index}", "question": f"{words[place]} w1"}
+        start = len(" ".join(words[:place])) + (place > 0)
+        question["answers"] = [{"text": words[place], "answer_start": start}]
+        questions.append({"context": " ".join(words), "qas": [question]})
+    content = {"version": "1.1", "data": [{"title": "t", "paragraphs": questions}]}
+    path.write_text(json.dumps(content))
 
 
 def finish(*processes):
@@ -124,18 +158,71 @@ def test_losses_weights_and_metrics_agree(strategy, runs):
     assert results[1]["metrics"] == results[0]["metrics"]
 
 
+@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker_mirrored"])
+def test_spans_train_on_two_replicas(strategy, job):
+    finish(job.start("one_device", "squad_one_device", task="squad"))
+    output = f"squad_{strategy}"
+    if strategy == "mirrored":
+        finish(job.start(strategy, output, task="squad", module=("-c", TWO_CPUS)))
+    else:
+        finish(*job.start_workers(output, task="squad"))
+    expected, received = (
+        json.loads((job.folder / name / "results.json").read_text())["metrics"]["dev"]
+        for name in ("squad_one_device", output)
+    )
+    assert received == pytest.approx(expected, abs=1e-3)
+
+
+def wait_for_a_state(output, *processes):
+    while not list((output / "checkpoints").glob("step-*.index")):
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
 def test_all_go_on_after_one_is_lost(job, runs):
     output = job.folder / "lost"
     first, second = job.start_workers(output.name)
-    while not list((output / "checkpoints").glob("step-*.index")):
-        assert first.poll() is None
-        assert second.poll() is None
-        time.sleep(0.05)
+    wait_for_a_state(output, first, second)
     second.send_signal(signal.SIGKILL)
-    _, error = first.communicate(timeout=120)
+    _, error = first.communicate(timeout=GUARD)
     assert first.returncode == 1
     assert "error: another worker has stopped" in error
     finish(*job.start_workers(output.name))
     expected, received = weights(runs["multi_worker_mirrored"]), weights(output)
     for name, value in expected.items():
         np.testing.assert_allclose(received[name], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_alone_gives_up_and_says_who_did_not_come(index, job):
+    (alone,) = job.start_workers(f"alone{index}", "--worker_minutes=0.05", which=[index])
+    _, error = alone.communicate(timeout=GUARD)
+    assert alone.returncode == 1
+    last = error.strip().splitlines()[-1]
+    assert last.startswith("error: TF_CONFIG lists workers that did not come: 127.0.0.1:")
+    assert last.endswith("within 0.05 minutes")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_worker_that_waits(number, job):
+    (alone,) = job.start_workers(f"waiting{number}", "--worker_minutes=60", which=[0])
+    for line in alone.stdout:
+        if line.startswith("Waiting for the other workers"):
+            break
+    alone.send_signal(number)
+    _, error = alone.communicate(timeout=GUARD)
+    assert alone.returncode == 128 + number
+    assert "Traceback" not in error
+
+
+def test_a_worker_that_fails_after_the_start_ends_the_others(job):
+    # Only with the strategy is it known that two replicas cannot share 9 examples in 3 parts.
+    wrong = ["--batch_size=9", "--gradient_accumulation_steps=3"]
+    first, second = job.start_workers("failing", second=wrong)
+    _, error = second.communicate(timeout=GUARD)
+    assert second.returncode == 1
+    assert "must be a multiple of 6" in error
+    _, error = first.communicate(timeout=GUARD)
+    assert first.returncode == 1
+    assert "error: another worker has stopped" in error

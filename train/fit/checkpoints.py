@@ -12,6 +12,17 @@ import tensorflow as tf
 import tf_keras
 
 _STEM = "step-"
+# How TensorFlow names a variable's value in a file.
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_CHUNK = 2**24
+_SHOWN = 5  # Differences in one error.
+# What TensorFlow raises of bytes that are not what was written, of any other kind the base.
+_DAMAGES = (
+    tf.errors.OpError,
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.OutOfRangeError,
+)
 
 
 class TrainingCheckpoints:
@@ -85,19 +96,59 @@ class TrainingCheckpoints:
 
         Returns:
           The step of the state, 0 if there is none and nothing was changed.
+
+        Raises:
+          OSError: a state cannot be read, which says nothing of whether it is whole; it is
+            left as it is.
+          ValueError: the newest whole state is not one of this model; nothing was changed.
         """
         for step in reversed(self._steps()):
             path = self._path(step)
             try:
-                _read_whole(path)
-            except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
+                reader = _read_whole(path)
+            except _DamageError as error:
                 warnings.warn(f"{path} is damaged and is removed: {error}", stacklevel=2)
                 if self.writes:
                     self._remove(path)
                 continue
+            except OSError as error:
+                if not path.with_suffix(".index").exists():
+                    continue  # Another worker has just removed it.
+                raise OSError(
+                    f"the checkpoint {path} cannot be read: {error}. Nothing was changed. Mend "
+                    f"that and run the same command again; or remove {path}.* to go on from an "
+                    "earlier one"
+                ) from error
+            self._check_structure(path, reader)
             self._checkpoint.read(str(path)).assert_consumed()
             return step
         return 0
+
+    def _check_structure(self, path: pathlib.Path, reader: tf.train.CheckpointReader) -> None:
+        """Raises ValueError if variables are missing there, or are others."""
+        slots = enumerate(self._optimizer.variables)
+        own = {f"trained/{index}": variable for index, variable in enumerate(self._trained)}
+        own |= {f"optimizer/_variables/{index}": slot for index, slot in slots if index}
+        expected = {name: (list(v.shape), v.dtype.name) for name, v in own.items()}
+        dtypes = reader.get_variable_to_dtype_map()
+        found = {
+            name.removesuffix(_VALUE): (shape, dtypes[name].name)
+            for name, shape in reader.get_variable_to_shape_map().items()
+            if name.startswith(("trained/", "optimizer/_variables/"))
+        }
+        differing = [
+            f"  {own[name].name if name in own else name}: "
+            f"{_say(found.get(name))} there, {_say(expected.get(name))} now"
+            for name in sorted({*expected, *found}, key=lambda name: (len(name), name))
+            if expected.get(name) != found.get(name)
+        ]
+        if differing:
+            shown = differing[:_SHOWN] + ["  and more"] * (len(differing) > _SHOWN)
+            raise ValueError(
+                f"the checkpoint {path} is one of another model or optimiser:\n"
+                + "\n".join(shown)
+                + "\nName another --output_dir, or remove its checkpoints to train from the start"
+            )
 
     def _path(self, step: int) -> pathlib.Path:
         return self._folder / f"{_STEM}{step}"
@@ -112,8 +163,41 @@ class TrainingCheckpoints:
             file.unlink()
 
 
-def _read_whole(path: pathlib.Path) -> None:
-    """Reads every tensor, which compares each with its checksum."""
-    reader = tf.train.load_checkpoint(str(path))
-    for name in reader.get_variable_to_shape_map():
-        reader.get_tensor(name)
+class _DamageError(Exception):
+    """A file's bytes can be read and are not what was written."""
+
+
+def _read_whole(path: pathlib.Path) -> tf.train.CheckpointReader:
+    """Reads every tensor, which compares each with its checksum.
+
+    Raises:
+      _DamageError: a checksum or the format is wrong.
+      OSError: a file cannot be read.
+    """
+    _read_bytes(path)
+    try:
+        reader = tf.train.load_checkpoint(str(path))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
+        # TensorFlow says the same of a wrong byte and of a disk that does not answer.
+        _read_bytes(path)
+        if isinstance(error, tf.errors.OpError) and type(error) not in _DAMAGES:
+            raise OSError(str(error)) from error
+        raise _DamageError(str(error)) from error
+    return reader
+
+
+def _read_bytes(path: pathlib.Path) -> None:
+    """Raises OSError if a file of the checkpoint is not there or cannot be read."""
+    shards = list(path.parent.glob(f"{path.name}.data-*-of-*"))
+    count = max((int(shard.name.rpartition("-")[2]) for shard in shards), default=1)
+    names = [f".data-{index:05}-of-{count:05}" for index in range(count)]
+    for file in (path.with_suffix(suffix) for suffix in (".index", *names)):
+        with file.open("rb") as stream:
+            while stream.read(_CHUNK):
+                pass
+
+
+def _say(variable: tuple[list[int], str] | None) -> str:
+    return f"{variable[1]}{variable[0]}" if variable else "none"

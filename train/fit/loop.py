@@ -55,8 +55,6 @@ def fit(
       callbacks: Keras callbacks.
     """
     steps = input_pipeline.steps_per_epoch(len(source), batch_size)
-    # Keras counts anew in each process, and TensorBoard by its count.
-    model._train_counter.assign(steps_done)
 
     def fit_epochs(first: int, last: int, skipped: int) -> None:
         orders = [

@@ -1,3 +1,8 @@
+import errno
+import os
+import pathlib
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -138,3 +143,113 @@ def test_only_one_worker_writes(make, tmp_path):
     train(model, 1)
     TrainingCheckpoints(tmp_path / "none", model, writes=False).save()
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def saved(make, tmp_path):
+    """A folder of two states and a model of before."""
+    model = make()
+    checkpoints = TrainingCheckpoints(tmp_path, model)
+    for _ in range(2):
+        train(model, 1)
+        checkpoints.save()
+    return sorted(tmp_path.iterdir())
+
+
+def no_longer_there(path):
+    path.unlink()
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_dangling_link(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("harm", "part"),
+    [
+        (no_longer_there, "data-00000-of-00001"),
+        (a_folder, "data-00000-of-00001"),
+        (a_dangling_link, "data-00000-of-00001"),
+        (a_folder, "index"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_left(harm, part, saved, make, tmp_path):
+    harm(tmp_path / f"step-2.{part}")
+    before = sorted(path for path in saved if os.path.lexists(path))
+    model = make(seed=1)
+    weights = model.get_weights()
+    checkpoints = TrainingCheckpoints(tmp_path, model)
+    with pytest.raises(OSError, match=r"step-2 cannot be read: .*Mend that") as error:
+        checkpoints.restore()
+    assert f"step-2.{part}" in str(error.value)
+    assert sorted(tmp_path.iterdir()) == before
+    assert all(map(np.array_equal, weights, model.get_weights()[: len(weights)]))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_an_error_of_the_disk_is_no_damage(code, part, saved, make, tmp_path, monkeypatch):
+    """Nor is it one where TensorFlow, which says "corrupt" of both, meets it first."""
+    whole = pathlib.Path.open
+    damaged = tmp_path / f"step-2.{part}"
+    flip(damaged)
+    reads = []
+
+    def unreadable(path, *arguments, **options):
+        if path == damaged:
+            reads.append(path)
+            if len(reads) > monkeypatched["good_reads"]:
+                raise OSError(code, os.strerror(code), str(path))
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(pathlib.Path, "open", unreadable)
+    for good_reads in (0, 1):
+        monkeypatched = {"good_reads": good_reads}
+        reads.clear()
+        with pytest.raises(OSError, match=os.strerror(code)):
+            TrainingCheckpoints(tmp_path, make()).restore()
+    assert sorted(tmp_path.iterdir()) == saved
+
+
+def test_another_kind_of_error_is_no_damage(saved, make, tmp_path, monkeypatch):
+    def fail(path):
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", fail)
+    with pytest.raises(OSError, match="out of memory"):
+        TrainingCheckpoints(tmp_path, make()).restore()
+    assert sorted(tmp_path.iterdir()) == saved
+
+
+def wider():
+    return tf_keras.Sequential([tf_keras.Input([2]), tf_keras.layers.Dense(5)]), "AdamW"
+
+
+def deeper():
+    layers = [tf_keras.layers.Dense(3), tf_keras.layers.Dense(1)]
+    return tf_keras.Sequential([tf_keras.Input([2]), *layers]), "AdamW"
+
+
+def other_optimiser():
+    frozen = tf_keras.layers.Dense(3, trainable=False)
+    return tf_keras.Sequential([tf_keras.Input([2]), frozen, tf_keras.layers.Dense(1)]), "SGD"
+
+
+@pytest.mark.parametrize("build", [wider, deeper, other_optimiser])
+def test_a_state_of_another_structure_is_one_error(build, saved, tmp_path):
+    model, optimizer = build()
+    model.compile(optimizer, "mse")
+    checkpoints = TrainingCheckpoints(tmp_path, model)
+    before = state(model)
+    with pytest.raises(ValueError, match=r"step-2 is one of another model .*:\n  .*there"):
+        checkpoints.restore()
+    assert all(map(np.array_equal, state(model), before))
+    assert sorted(tmp_path.iterdir()) == saved
+    shutil.rmtree(tmp_path)
+    assert checkpoints.restore() == 0
