@@ -8,9 +8,9 @@ import json
 
 import tensorflow as tf
 import tf_keras
-from keras_adapters.fingerprint import fingerprint
 
 from keras_adapters.converters.load import load_encoder
+from keras_adapters.fingerprint import fingerprint
 from keras_adapters.model_garden.variables import encoder_variables
 from keras_adapters.preprocessor import BertPreprocessor
 from train.config import RunConfig

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from absl import app, flags
+from absl import flags
 
+from train import command
 from train.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
@@ -36,12 +37,9 @@ def main(argv: Sequence[str]) -> None:
         quiet_tensorflow(FLAGS.tensorflow_log)
         answer_all(FLAGS.saved_model, texts, FLAGS.batch_size)
     except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # As of `| head`.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return
+        if isinstance(error, BrokenPipeError):
+            raise  # See `train.command`.
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
@@ -213,4 +211,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
     flags.DEFINE_integer("batch_size", 32, "Texts that are computed at a time.", lower_bound=1)
     flags.mark_flag_as_required("saved_model")
-    app.run(main)
+    command.run(main)

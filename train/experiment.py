@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import tensorflow as tf
-from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 
 from keras_adapters.adapter_file import load_adapter
+from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 from train import outputs
 from train.assembly import Assembly, assemble
 from train.config import RunConfig
@@ -18,11 +18,11 @@ from train.encoders.find import EncoderFiles
 from train.fit.checkpoints import TrainingCheckpoints
 from train.fit.input_pipeline import steps_per_epoch
 from train.fit.interruptions import Interruptions
+from train.fit.logs import TensorBoardLogs
 from train.fit.loop import DevMetrics, fit
 from train.fit.predictor import Predictor
 from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
-from train.fit.tensorboard import make_tensorboard
 from train.results import peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.tasks.data import TaskData
@@ -168,7 +168,7 @@ def _fit_and_evaluate(
         )
         callbacks = [DevMetrics(lambda: objective.evaluate(predict, ["dev"])["dev"]), progress]
         if folder.writes:
-            callbacks.append(make_tensorboard(folder.logs))
+            callbacks.append(TensorBoardLogs(folder.logs))
         fit(
             built.model,
             objective.train,

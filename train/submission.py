@@ -12,8 +12,9 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
+from train import command
 from train.objectives.text.predictions import FILES, FOLDER, write_zip
 
 _RUNS = flags.DEFINE_string("runs", None, "A folder with finished runs of GLUE tasks in it.")
@@ -61,4 +62,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("runs")
-    app.run(main)
+    command.run(main)
