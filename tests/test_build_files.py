@@ -15,6 +15,7 @@ SOURCES = sorted(
 ROOMS = {
     "keras_adapters": (
         "atomic",
+        "vocabulary",
         "methods",
         "bottleneck",
         "keras3",
@@ -23,6 +24,7 @@ ROOMS = {
         "model_garden",
         "adapter_file",
         "converters",
+        "registration",
     ),
     "train": (
         "command",

@@ -201,24 +201,24 @@ def test_a_finished_run_whose_weights_are_gone_is_an_error(copied):
     assert not (out / "adapter").exists()
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("--method=full",),
-        ("--method=top_layers", "--top_layers=1"),
-        ("--method=feature_based",),
-        ("--method=layer_norm", "--precision=bfloat16"),
-        ("--adapter_size=2", "--strategy=mirrored"),
-        ("--adapter_size=3", "--pooling=pooler", "--rematerialize"),
-        ("--adapter_size=4", "--gradient_accumulation_steps=1"),
-    ],
-    ids=lambda flags: flags[0] + flags[1][1:] if len(flags) > 1 else flags[0],
-)
-def test_every_method_runs(flags, small_files, tmp_path):
+def test_every_method_runs(small_files, run_in_turn, tmp_path):
     common = ["--task=csv", *small_files, "--epochs=1", "--max_seq_length=16", "--noexport"]
-    done = run(*common, *flags, "--max_train_examples=64", "--output_dir=out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["examples"]["train"] == 64
-    assert 0 <= results["metrics"]["test"]["accuracy"] <= 1
-    assert not (tmp_path / "out" / "saved_model").exists()
+    variants = {
+        "full": ["--method=full"],
+        "top": ["--method=top_layers", "--top_layers=1"],
+        "features": ["--method=feature_based"],
+        "norms": ["--method=layer_norm", "--precision=bfloat16"],
+        "mirrored": ["--adapter_size=2", "--strategy=mirrored"],
+        "pooler": ["--adapter_size=3", "--pooling=pooler", "--rematerialize"],
+        "parts": ["--adapter_size=4", "--gradient_accumulation_steps=1"],
+    }
+    commands = [
+        [*common, *flags, "--max_train_examples=64", f"--output_dir={name}"]
+        for name, flags in variants.items()
+    ]
+    for name, done in zip(variants, run_in_turn(*commands, cwd=tmp_path), strict=True):
+        assert done.error is None, name
+        results = json.loads((tmp_path / name / "results.json").read_text())
+        assert results["examples"]["train"] == 64
+        assert 0 <= results["metrics"]["test"]["accuracy"] <= 1
+        assert not (tmp_path / name / "saved_model").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-EPOCHS, STEPS = 2, 12
+EPOCHS, STEPS = 2, 6
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,11 @@ def test_a_run_goes_on_wherever_it_is_the_same(folder, finished, run_in_turn):
         "kept": {"keep_checkpoints": 1, "checkpoint_minutes": 60},
     }
     for name in changes:
-        finished(name, step=17)
+        finished(name, step=8)
     commands = [flags(name, **change) for name, change in changes.items()]
     for name, done in zip(changes, run_in_turn(*commands, cwd=folder), strict=True):
         assert done.error is None, name
-        assert "Going on after step 17" in done.out, name
+        assert "Going on after step 8" in done.out, name
         # Steps that run together are one program, which may round in another way.
         if name in ("strategy", "executions"):
             ours, theirs = (
@@ -107,7 +107,7 @@ def test_a_run_does_not_go_on_as_another(folder, finished, run_in_turn):
     }
     commands, before = [], {}
     for name, (change, _) in changes.items():
-        path = finished(f"another-{name}", step=17)
+        path = finished(f"another-{name}", step=8)
         files = [file for file in path.rglob("*") if file.is_file() and file.name != ".lock"]
         before[name] = {file: file.read_bytes() for file in files}
         commands.append(flags(path.name, **change))
@@ -122,7 +122,7 @@ def test_a_run_does_not_go_on_as_another(folder, finished, run_in_turn):
 
 
 def test_weights_replaced_in_place_are_told(folder, finished, run_in_turn):
-    finished("replaced", step=17)
+    finished("replaced", step=8)
     encoder = shutil.copytree(folder / "encoder", folder / "replaced-encoder")
     shutil.copy(folder / "other" / "model.safetensors", encoder / "model.safetensors")
     (done,) = run_in_turn(flags("replaced", encoder="replaced-encoder"), cwd=folder)
@@ -130,15 +130,15 @@ def test_weights_replaced_in_place_are_told(folder, finished, run_in_turn):
 
 
 def test_checkpoints_of_another_run_are_one_error(folder, finished, run_in_turn):
-    path = finished("mixed", step=17)
+    path = finished("mixed", step=8)
     (wide,) = run_in_turn(flags("wide", adapter_size=6, epochs=1), cwd=folder)
     assert wide.error is None
     shutil.rmtree(path / "checkpoints")
     shutil.copytree(folder / "wide" / "checkpoints", path / "checkpoints")
     (done,) = run_in_turn(flags("mixed"), cwd=folder)
-    assert "step-12" in done.error
+    assert "step-6" in done.error
     assert not (path / "results.json").exists()
-    assert (path / "checkpoints" / "step-12.index").exists()
+    assert (path / "checkpoints" / "step-6.index").exists()
 
 
 def test_a_finished_run_is_exported_later(folder, finished, run_in_turn):
