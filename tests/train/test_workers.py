@@ -218,7 +218,7 @@ def test_a_signal_ends_a_worker_that_waits(number, job):
 
 def test_a_worker_that_fails_after_the_start_ends_the_others(job):
     # Only with the strategy is it known that two replicas cannot share 9 examples in 3 parts.
-    wrong = ["--batch_size=9", "--gradient_accumulation_steps=3"]
+    wrong = ["--batch_size=9", "--gradient_accumulation_steps=3", "--output_dir=failing_second"]
     first, second = job.start_workers("failing", second=wrong)
     _, error = second.communicate(timeout=GUARD)
     assert second.returncode == 1

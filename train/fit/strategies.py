@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import socket
+from collections.abc import Iterator
 
 import tensorflow as tf
 from official.common import distribute_utils
@@ -49,6 +51,40 @@ def make_strategy(
         return tf.distribute.MirroredStrategy()  # Over all GPUs, or else all CPUs.
     # TensorFlow's default places on the first GPU or the CPU.
     return tf.distribute.get_strategy()
+
+
+@contextlib.contextmanager
+def telling_of_lost_peers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Makes one error of all those by which a lost worker, or a lost TPU, shows itself.
+
+    Use it around all that is done under the strategy: to make a variable is to talk to the
+    others already.
+
+    Raises:
+      ConnectionError: another worker or the TPU has stopped.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_a_lost_peer(error):
+            raise
+        on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+        raise ConnectionError(
+            f"{'the TPU' if on_tpu else 'another worker'} has stopped; its own log says why. Start "
+            "again what took part, with the same commands: training goes on from the last "
+            "checkpoint"
+        ) from error
+
+
+def _is_of_a_lost_peer(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError)):
+            return True
+        # Keras puts the text into an error of its own.
+        if "Collective ops is aborted" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _choose(tpu: str | None) -> tuple[str, str | None, str]:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tf_keras
 
-from keras_adapters import AdapterConfig
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 from train.fit.dropout import DropoutSeeds
 from train.fit.rematerialization import rematerialize
 from train.objectives.model import build_classifier
@@ -32,7 +33,7 @@ def trained(small_encoder, batch):
             rematerialize(encoder)
         adapter = AdapterConfig(4) if method == "adapters" else None
         model = build_classifier(
-            encoder, 3, method=method, adapter=adapter, pooling="mean", dropout=dropout
+            encoder, 3, method=Method.named(method, adapter), pooling="mean", dropout=dropout
         )
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(tf_keras.optimizers.SGD(1.0), loss)
@@ -84,7 +85,7 @@ def test_rematerialisation_has_the_same_gradient_with_dropout(parts, trained):
 
 def test_optimiser_has_slots_for_what_trains_alone(small_encoder, batch):
     encoder = small_encoder()
-    model = build_classifier(encoder, 3, adapter=AdapterConfig(4), pooling="mean")
+    model = build_classifier(encoder, 3, method=Method.of(AdapterConfig(4)), pooling="mean")
     optimizer = tf_keras.optimizers.AdamW(1e-3)
     model.compile(optimizer, tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.train_on_batch(batch, LABELS)

@@ -1,0 +1,84 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from train.fit.compile import compile_model
+from train.fit.execution import Execution, plan_execution
+from train.fit.step import AccumulatingModel
+
+
+class Strategy:
+    def __init__(self, replicas):
+        self.num_replicas_in_sync = replicas
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+
+
+def on_cpu(parts, parts_at_once, steps=1):
+    return Execution(parts, parts_at_once, True, steps, False)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "batch", "arguments", "expected"),
+    [
+        (1, 32, {}, on_cpu(4, 2)),
+        (1, 6, {}, on_cpu(1, 1)),
+        (2, 8, {}, on_cpu(4, 2)),
+        (2, 12, {}, on_cpu(1, 1)),
+        (1, 32, {"gradient_accumulation_steps": 8}, on_cpu(8, 1)),
+        (1, 32, {"gradient_accumulation_steps": 1}, on_cpu(1, 1)),
+        (1, 6, {"steps_per_execution": 7}, on_cpu(1, 1, 7)),
+    ],
+)
+def test_on_cpus_a_batch_is_computed_in_parts(replicas, batch, arguments, expected):
+    assert plan_execution(Strategy(replicas), batch, **arguments) == expected
+
+
+def test_on_gpus_a_batch_is_whole(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    assert plan_execution(Strategy(1), 32) == on_cpu(1, 1)
+
+
+def test_on_tpus_lengths_are_fixed_and_steps_run_together(monkeypatch):
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", Strategy)
+    expected = Execution(1, 1, False, 32, True)
+    assert plan_execution(Strategy(8), 32) == expected
+    received = plan_execution(Strategy(8), 32, 2, 5)
+    assert received == dataclasses.replace(expected, parts=2, steps_per_execution=5)
+
+
+@pytest.mark.parametrize(("replicas", "parts", "rule"), [(3, None, 3), (2, 3, 6), (1, 5, 5)])
+def test_a_batch_that_cannot_be_shared(replicas, parts, rule):
+    with pytest.raises(ValueError, match=f"--batch_size=8 must be a multiple of {rule}:"):
+        plan_execution(Strategy(replicas), 8, parts)
+
+
+def test_a_model_trains_as_it_is_told():
+    tf_keras.utils.set_random_seed(0)
+    inputs = {"input_mask": tf_keras.Input([3], dtype=tf.int32)}
+    hidden = tf_keras.layers.Dense(8)(tf.cast(inputs["input_mask"], tf.float32))
+    hidden = tf_keras.layers.Dropout(0.5)(hidden)
+    model = AccumulatingModel(inputs, tf_keras.layers.Dense(1, name="out")(hidden))
+    execution = Execution(2, 2, True, 40)  # More steps than there are.
+    compile_model(
+        model,
+        {"out": tf_keras.losses.MeanSquaredError()},
+        loss_weights={"out": 0.5},
+        learning_rate=0.1,
+        steps=20,
+        seed=3,
+        execution=execution,
+    )
+    assert (model.parts, model.parts_at_once, model.trim_parts) == (2, 2, True)
+    data = {"input_mask": np.ones([12, 3], np.int32)}, np.ones([12, 1], np.float32)
+    model.fit(tf.data.Dataset.from_tensor_slices(data).batch(4), steps_per_epoch=3, verbose=0)
+    assert int(model.optimizer.iterations) == 3
+    rate = model.optimizer._learning_rate
+    np.testing.assert_allclose([rate(0), rate(2), rate(20)], [0.0, 0.1 * 18 / 20, 0.0], atol=1e-7)
+    assert model.dropout_seeds.part == 0
