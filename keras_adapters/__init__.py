@@ -6,6 +6,8 @@ costs no TensorFlow when Keras runs on another backend, and neither needs Tensor
 
 import importlib
 
+from keras_adapters.registration import register
+
 _HOMES = {
     "AdapterConfig": "keras_adapters.methods.bottleneck",
     "AdapterFileError": "keras_adapters.adapter_file",
@@ -28,6 +30,9 @@ _HOMES = {
 _MODULES = ("adapter_file", "converters", "methods", "model_garden")
 __all__ = sorted([*_HOMES, *_MODULES])
 
+# Files that hold classes of this package load once it is imported.
+register()
+
 
 def __getattr__(name: str):
     if name in _HOMES:
@@ -38,4 +43,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*globals(), *__all__})

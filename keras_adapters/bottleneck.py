@@ -1,8 +1,8 @@
-"""The bottleneck adapter: its formula, written once, and the Keras 3 layer.
+"""The bottleneck adapter: its formula, written once, for any Keras.
 
 `Bottleneck` takes its Keras as the attribute `keras`, because a layer of Keras 3 cannot
-live in a `tf_keras` model nor the other way round. `keras_adapters.model_garden.layers`
-binds the same class to `tf_keras`.
+live in a `tf_keras` model nor the other way round. `keras_adapters.keras3` and
+`keras_adapters.model_garden.layers` bind it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from keras_adapters.methods.bottleneck import check_bottleneck
 class Bottleneck:
     """The maths of an adapter, for any Keras; mixed into a `Layer` of that Keras.
 
-    A subclass sets `keras` (the module) and derives from `keras.layers.Layer` too.
+    A subclass sets `keras` (the module), derives from `keras.layers.Layer` too, and says
+    how to make a tensor.
     """
 
     keras: Any = None
@@ -29,7 +30,7 @@ class Bottleneck:
         dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        check_bottleneck(size, init_stddev, dropout)
+        size, init_stddev, dropout = check_bottleneck(size, init_stddev, dropout)
         super().__init__(**kwargs)
         self.size = size
         self.activation = activation
@@ -57,6 +58,8 @@ class Bottleneck:
         self._build_child(self.down, shape)
         self._build_child(self.up, (*shape[:-1], self.size))
         super().build(input_shape)
+        if not self.trainable:
+            self.trainable = False  # And so are the children, which were not there before.
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns inputs + up(activation(down(inputs))), of the inputs' shape."""
@@ -91,13 +94,25 @@ class Bottleneck:
     def _build_child(self, layer: Any, input_shape: tuple[int | None, ...]) -> None:
         layer.build(input_shape)
 
+    def _zeros(self, shape: tuple[int, ...]) -> Any:
+        raise NotImplementedError
+
     def _find_activation(self, activation: Any) -> Any:
         if activation == "gelu_tanh":
             return functools.partial(self.keras.activations.gelu, approximate=True)
+        found, problem = None, None
         try:
-            return self.keras.activations.get(activation)
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                "`activation` must be a Keras activation (its name or the function) or "
-                f'"gelu_tanh". Received: activation={activation!r}'
-            ) from error
+            found = self.keras.activations.get(activation)
+            is_layer = isinstance(found, self.keras.layers.Layer)
+            # Some names are those of other functions: what counts is what one returns. A layer
+            # is built when it is called, so one that is given must not be called here.
+            if not is_layer and tuple(found(self._zeros((1, 2))).shape) == (1, 2):
+                return found
+            if is_layer and not isinstance(activation, str):
+                return found
+        except Exception as error:  # Whatever that function raises of a tensor.
+            problem = error
+        raise ValueError(
+            "`activation` must be a Keras activation (its name or the function, which keeps its "
+            f'input\'s shape) or "gelu_tanh". Received: activation={activation!r}'
+        ) from problem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from keras_adapters.bottleneck import Bottleneck
@@ -45,3 +47,6 @@ class BottleneckAdapter(Bottleneck, keras.layers.Layer):
     """
 
     keras = keras
+
+    def _zeros(self, shape: tuple[int, ...]) -> Any:
+        return keras.ops.zeros(shape)

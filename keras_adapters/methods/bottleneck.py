@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+import re
 from typing import Any
 
+from keras_adapters.methods.checks import distinct, read_object, real_number, sequence, whole_number
+
 PLACES = ("attention", "feed_forward")
+# Functions of `keras.activations` that are no activations, or none of one tensor to another.
+NOT_ACTIVATIONS = ("get", "serialize", "deserialize", "glu", "threshold")
+# A function's name, maybe with the package that it is registered in.
+_NAME = re.compile(r"([\w.\- ]+>)?[A-Za-z_]\w*")
 
 
-def check_bottleneck(size: int, init_stddev: float, dropout: float) -> None:
+def check_bottleneck(size: Any, init_stddev: Any, dropout: Any) -> tuple[int, float, float]:
     """Checks the numbers that define a bottleneck.
 
     Args:
       size: the bottleneck's width m, an integer of at least 1.
-      init_stddev: standard deviation of the kernels' initial values, above 0.
+      init_stddev: standard deviation of the kernels' initial values, finite and above 0.
       dropout: probability of dropping a unit, at least 0 and below 1.
 
+    Returns:
+      The three as numbers of Python's own, whether they came so or as NumPy's.
+
     Raises:
-      ValueError: one of them is out of its range.
+      ValueError: one of them is out of its range, or no number.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"`size` must be an integer of at least 1. Received: size={size!r}")
+    size = whole_number("size", size, 1)
+    init_stddev = real_number("init_stddev", init_stddev)
     if not init_stddev > 0:
         raise ValueError(f"`init_stddev` must be above 0. Received: init_stddev={init_stddev!r}")
+    dropout = real_number("dropout", dropout)
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+    return size, init_stddev, dropout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,30 +71,31 @@ class AdapterConfig:
     layers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_bottleneck(self.size, self.init_stddev, self.dropout)
-        if not isinstance(self.activation, str) or not self.activation:
+        numbers = check_bottleneck(self.size, self.init_stddev, self.dropout)
+        for name, number in zip(("size", "init_stddev", "dropout"), numbers, strict=True):
+            object.__setattr__(self, name, number)
+        known = isinstance(self.activation, str) and _NAME.fullmatch(self.activation)
+        if not known or self.activation in NOT_ACTIVATIONS:
             raise ValueError(
                 "`activation` must be the name of a Keras activation. "
                 f"Received: activation={self.activation!r}"
             )
         # JSON has no tuples: lists become tuples here so that equal settings compare equal.
-        object.__setattr__(self, "places", _distinct("places", self.places))
+        object.__setattr__(self, "places", sequence("places", self.places))
         unknown = [place for place in self.places if place not in PLACES]
         if unknown or not self.places:
             raise ValueError(
                 f"`places` must name at least one of {PLACES} and nothing else. "
                 f"Received: places={self.places!r}"
             )
+        distinct("places", self.places)
         if self.layers is not None:
-            object.__setattr__(self, "layers", _distinct("layers", self.layers))
-            if not self.layers or any(
-                isinstance(index, bool) or not isinstance(index, int) or index < 0
-                for index in self.layers
-            ):
-                raise ValueError(
-                    "`layers` must be None or at least one block index, each 0 or above. "
-                    f"Received: layers={self.layers!r}"
-                )
+            indices = sequence("layers", self.layers)
+            if not indices:
+                raise ValueError("`layers` must be None or hold at least one index. Received: ()")
+            layers = tuple(whole_number("layers", index, 0) for index in indices)
+            object.__setattr__(self, "layers", layers)
+            distinct("layers", self.layers)
 
     def to_json(self) -> str:
         """Returns the settings as a JSON object."""
@@ -96,20 +108,5 @@ class AdapterConfig:
         Raises:
           ValueError: the text is not a JSON object of this class's settings.
         """
-        settings: Any = json.loads(text)
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(settings, dict) or set(settings) - names:
-            raise ValueError(
-                f"an adapter configuration is a JSON object with the keys {sorted(names)}. "
-                f"Received: {text}"
-            )
-        return cls(**settings)
-
-
-def _distinct(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
-    if isinstance(values, str):
-        raise ValueError(f"`{name}` must be a sequence, not one string. Received: {values!r}")
-    values = tuple(values)
-    if len(set(values)) != len(values):
-        raise ValueError(f"`{name}` must not repeat a value. Received: {name}={values!r}")
-    return values
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**read_object("an adapter configuration", text, names))

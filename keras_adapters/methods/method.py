@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.checks import read_object, whole_number
 
 # What can be inserted, by the `type` that JSON carries.
 INSERTIONS = {"bottleneck": AdapterConfig}
@@ -96,11 +97,7 @@ class Method:
                 f"Received: trains={self.trains!r}, top_layers={self.top_layers!r}"
             )
         if self.top_layers is not None:
-            top = self.top_layers
-            if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-                raise ValueError(
-                    f"`top_layers` must be an integer of at least 1. Received: top_layers={top!r}"
-                )
+            object.__setattr__(self, "top_layers", whole_number("top_layers", self.top_layers, 1))
 
     @classmethod
     def named(
@@ -116,7 +113,7 @@ class Method:
         Raises:
           ValueError: there is no such row, or an argument is not one of the row's.
         """
-        if name not in METHODS:
+        if not isinstance(name, str) or name not in METHODS:
             raise ValueError(f"`method` must be one of {tuple(METHODS)}. Received: method={name!r}")
         row = METHODS[name]
         if insertion is None and row.insertion:
@@ -174,21 +171,18 @@ class Method:
         Raises:
           ValueError: the text is not a JSON object of a method.
         """
-        settings: Any = json.loads(text)
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(settings, dict) or set(settings) - names:
-            raise ValueError(
-                f"a method is a JSON object with the keys {sorted(names)}. Received: {text}"
-            )
+        names = [field.name for field in dataclasses.fields(cls)]
+        settings = read_object("a method", text, names)
         insertion = settings.get("insertion")
         if insertion is not None:
-            if not isinstance(insertion, dict) or insertion.get("type") not in INSERTIONS:
+            kind = insertion.get("type") if isinstance(insertion, dict) else None
+            if not isinstance(kind, str) or kind not in INSERTIONS:
                 raise ValueError(
                     f"`insertion` must be null or an object whose `type` is one of "
                     f"{tuple(INSERTIONS)}. Received: {insertion!r}"
                 )
             rest = {key: value for key, value in insertion.items() if key != "type"}
-            insertion = INSERTIONS[insertion["type"]].from_json(json.dumps(rest))
+            insertion = INSERTIONS[kind].from_json(json.dumps(rest))
         return cls(**{**settings, "insertion": insertion})
 
 

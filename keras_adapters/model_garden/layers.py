@@ -30,6 +30,9 @@ class BottleneckAdapter(Bottleneck, tf_keras.layers.Layer):
         with tf.name_scope(layer.name):
             layer.build(input_shape)
 
+    def _zeros(self, shape: tuple[int, ...]) -> tf.Tensor:
+        return tf.zeros(shape)
+
 
 # The layer of each kind of insertion, and which of its settings are the layer's arguments.
 _LAYERS: Mapping[type, tuple[type, tuple[str, ...]]] = {

@@ -84,7 +84,7 @@ def check_not_compiled(model: tf_keras.layers.Layer) -> None:
         raise ValueError(
             f"`model` must not be compiled yet, for it would go on training what it did: compile "
             "it afterwards. A reloaded model is not with `load_model(path, compile=False)`; of "
-            "one that is, `tf_keras.Model(model.inputs, model.outputs)` makes another that is "
+            "one that is, `tf_keras.Model(model.input, model.output)` makes another that is "
             f"not. Received: {model.name!r}, compiled"
         )
 

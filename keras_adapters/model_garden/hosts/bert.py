@@ -6,9 +6,12 @@ each, right before that sub-layer's residual addition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tf_keras
+from official.modeling import activations
 from official.nlp.modeling import layers
 
 from keras_adapters.model_garden.hosts.host import Host, Part, Site, Tap, attention_parts
@@ -46,3 +49,16 @@ class BertHost(Host):
         yield "intermediate", block._intermediate_dense
         yield "output", block._output_dense
         yield "output/layer_norm", block._output_layer_norm
+
+    def to_plain(self, encoder: tf_keras.layers.Layer, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the config with a name for the activation that is an encoder's default.
+
+        The default is a lambda, which Keras writes into files and cannot read again; Model
+        Garden has the same function under the name `gelu`.
+        """
+        plain = super().to_plain(encoder, config)
+        arguments = inspect.signature(self.encoder_class.__init__).parameters
+        default = arguments["inner_activation"].default if "inner_activation" in arguments else None
+        if default is not None and self.blocks(encoder)[0]._inner_activation is default:
+            plain["inner_activation"] = tf_keras.utils.get_registered_name(activations.gelu)
+        return plain

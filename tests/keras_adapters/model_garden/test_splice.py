@@ -5,9 +5,8 @@ import tf_keras
 from official.nlp.modeling import networks
 
 from keras_adapters import AdapterConfig
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
 from keras_adapters.model_garden import BottleneckAdapter, add_adapters
-from keras_adapters.model_garden.variables import encoder_variables
 
 BOTH = pytest.mark.parametrize("cls", [networks.BertEncoderV2, networks.BertEncoder])
 OUTPUTS = ("sequence_output", "pooled_output")
@@ -23,25 +22,14 @@ def apart(first, second):
 
 @BOTH
 @pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("output_range", [None, 1])
-def test_a_fresh_adapter_is_nearly_the_identity(
-    cls, norm_first, output_range, small_encoder, tokens
+def test_a_fresh_adapter_is_nearly_the_identity_where_one_position_is_computed(
+    cls, norm_first, small_encoder, tokens
 ):
-    encoder = small_encoder(cls, norm_first=norm_first, output_range=output_range)
+    encoder = small_encoder(cls, norm_first=norm_first, output_range=1)
     before = encoder(tokens)
     add_adapters(encoder, AdapterConfig(8))
     after = encoder(tokens)
     assert 0 < apart(before, after) < 5e-3
-
-
-@BOTH
-def test_the_encoder_is_exactly_its_base_when_adapters_are_zero(cls, small_encoder, tokens):
-    encoder = small_encoder(cls)
-    before = encoder(tokens)
-    add_adapters(encoder, AdapterConfig(8))
-    for adapter in adapters_in(encoder):
-        adapter.set_weights([np.zeros_like(w) for w in adapter.get_weights()])
-    assert apart(before, encoder(tokens)) == 0
 
 
 def test_adapters_stand_before_the_residual_and_the_layer_norm(small_encoder, tokens):
@@ -57,32 +45,6 @@ def test_adapters_stand_before_the_residual_and_the_layer_norm(small_encoder, to
     expected = block._output_dropout.adapter(block._output_dense(inner))
     expected = block._output_layer_norm(middle + expected)
     np.testing.assert_allclose(block([inputs, mask]), expected, atol=1e-5)
-
-
-@BOTH
-def test_restored_weights_and_variables_are_not_disturbed(cls, small_encoder, tmp_path):
-    encoder = small_encoder(cls)
-    path = tf.train.Checkpoint(encoder=encoder).write(str(tmp_path / "base"))
-    before = encoder_variables(encoder)
-    values = {name: v.numpy() for name, v in before.items()}
-    add_adapters(encoder, AdapterConfig(8))
-    after = encoder_variables(encoder, adapters=False)
-    assert {name: id(v) for name, v in before.items()} == {name: id(v) for name, v in after.items()}
-    for variable in after.values():
-        variable.assign(tf.zeros_like(variable))
-    # The base's own checkpoint still fits: its keys are unchanged.
-    tf.train.Checkpoint(encoder=encoder).read(path).expect_partial()
-    for name, variable in after.items():
-        np.testing.assert_array_equal(variable.numpy(), values[name], err_msg=name)
-
-
-@BOTH
-def test_encoder_variables_names_every_variable_once(cls, small_encoder):
-    encoder = add_adapters(small_encoder(cls), AdapterConfig(8))
-    named = encoder_variables(encoder)
-    assert {id(v) for v in named.values()} == {id(v) for v in encoder.variables}
-    assert len(named) == len(encoder.variables)
-    assert named["layer_2/feed_forward/adapter/up/kernel"].shape == [8, 16]
 
 
 @pytest.mark.parametrize(
@@ -121,33 +83,9 @@ def test_an_encoder_that_is_not_built_yet(tokens):
     assert encoder(tokens)["pooled_output"].shape == [2, 16]
 
 
-@BOTH
-def test_config_round_trip_keeps_the_adapters(cls, small_encoder, tokens):
-    config = AdapterConfig(8, activation="relu", layers=(1,))
-    encoder = add_adapters(small_encoder(cls), config)
-    again = type(encoder).from_config(encoder.get_config())
-    again(again.inputs)
-    assert isinstance(again, cls)
-    assert again.adapter_config == config
-    again.set_weights(encoder.get_weights())
-    assert apart(encoder(tokens), again(tokens)) == 0
-
-
 def classifier(encoder):
     outputs = encoder(encoder.inputs)
     return tf_keras.Model(encoder.inputs, tf_keras.layers.Dense(3)(outputs["pooled_output"]))
-
-
-@BOTH
-@pytest.mark.parametrize("form", ["model.keras", "saved_model"])
-def test_keras_saving_keeps_the_adapters(cls, form, small_encoder, tokens, tmp_path):
-    encoder = add_adapters(small_encoder(cls), AdapterConfig(8, init_stddev=0.5))
-    model = classifier(encoder)
-    model.save(tmp_path / form)
-    again = tf_keras.models.load_model(tmp_path / form)
-    np.testing.assert_allclose(again(tokens), model(tokens), atol=1e-6)
-    hosts = [layer for layer in again.layers if isinstance(layer, cls)]
-    assert [host.adapter_config for host in hosts] == [encoder.adapter_config]
 
 
 @BOTH
@@ -208,7 +146,7 @@ def test_real_weights_are_hardly_changed_by_fresh_adapters(minilm, fixtures):
         "input_mask": reference["input_mask"],
         "input_type_ids": np.zeros_like(reference["input_mask"]),
     }
-    encoder = load_hugging_face(minilm.folder)
+    encoder = load_encoder(minilm.folder)
     before = encoder(inputs)
     add_adapters(encoder, AdapterConfig(64))
     assert 0 < apart(before, encoder(inputs)) < 0.2

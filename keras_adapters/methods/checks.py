@@ -1,0 +1,96 @@
+"""What the settings of methods have in common: numbers, sequences and JSON, checked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Returns an integer of Python's or NumPy's as Python's.
+
+    Raises:
+      ValueError: it is no integer, or below `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def real_number(name: str, value: Any) -> float:
+    """Returns a real number of Python's or NumPy's as a float.
+
+    Raises:
+      ValueError: it is no number, or not a finite one.
+    """
+    number = math.nan
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # An integer may be beyond all floats.
+            number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
+    return number
+
+
+def sequence(name: str, values: Any) -> tuple[Any, ...]:
+    """Returns a list, a tuple or a range as a tuple.
+
+    Raises:
+      ValueError: it is none of them; a set, say, has no order.
+    """
+    if not isinstance(values, list | tuple | range):
+        raise ValueError(f"`{name}` must be a list or a tuple. Received: {name}={values!r}")
+    return tuple(values)
+
+
+def distinct(name: str, values: tuple[Any, ...]) -> None:
+    """Raises a ValueError if a value is there twice."""
+    if len(set(values)) != len(values):
+        raise ValueError(f"`{name}` must not repeat a value. Received: {name}={values!r}")
+
+
+def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
+    """Returns the JSON object in a text.
+
+    Args:
+      what: what the object is, for the error.
+      text: the text.
+      names: the keys that it may have.
+
+    Raises:
+      ValueError: the text is not JSON or not an object, or a key is unknown or there twice.
+    """
+    problem = ""
+    pairs: Any = None
+    try:
+        pairs = json.loads(text, object_pairs_hook=_Pairs) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        problem = f" ({error})"
+    keys = [key for key, _ in pairs] if isinstance(pairs, _Pairs) else None
+    if keys is None or set(keys) - set(names) or len(set(keys)) < len(keys):
+        raise ValueError(
+            f"{what} is a JSON object with the keys {sorted(names)}, each at most once. "
+            f"Received: {text!r}{problem}"
+        )
+    return {key: _plain(what, value) for key, value in pairs}
+
+
+class _Pairs(list):
+    """An object's keys and values, before it is known that no key is there twice."""
+
+
+def _plain(what: str, value: Any) -> Any:
+    if isinstance(value, _Pairs):
+        keys = [key for key, _ in value]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"{what} must not repeat a key. Received: {keys}")
+        return {key: _plain(what, inner) for key, inner in value}
+    if isinstance(value, list):
+        return [_plain(what, inner) for inner in value]
+    return value
