@@ -3,6 +3,7 @@ import json
 import pytest
 
 from train.tasks import delimited
+from train.tasks.data import Row, cut_dev
 from train.tasks.files import DataFiles
 
 # Text, label. Enough of them that some fall to either side of a cut.
@@ -187,6 +188,16 @@ def test_malformed_file_is_an_error_that_names_file_and_line(read, name, content
 def test_training_file_that_is_not_enough_is_an_error(write, content, message):
     with pytest.raises(ValueError, match=f"train.csv.*{message}"):
         delimited.read(DataFiles(train_file=write("train.csv", content)))
+
+
+def test_a_cut_that_leaves_one_class_to_train_on_is_an_error(write):
+    cut = next(text for text, _ in EXAMPLES if cut_dev([Row((text,), "a", 1)])[1])
+    rows = [(text, "b" if text == cut else "a") for text, _ in EXAMPLES]
+    train = write("train.csv", as_csv(rows))
+    with pytest.raises(ValueError, match=r"train\.csv: .*two different labels.*\['a'\]"):
+        delimited.read(DataFiles(train_file=train))
+    dev = write("dev.csv", as_csv(rows))
+    assert len(delimited.read(DataFiles(train_file=train, dev_file=dev)).train) == 40
 
 
 def test_unknown_label_in_the_test_file_is_an_error(write):
