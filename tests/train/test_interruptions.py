@@ -142,7 +142,8 @@ def test_signals_save_and_the_run_goes_on(job, uninterrupted):
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    assert process.returncode == 128 + signal.SIGINT
+    # The latter if the step's end came first, and the process was about to exit.
+    assert process.returncode in (128 + signal.SIGINT, -signal.SIGINT)
     assert "Traceback" not in log.read_text()
     # What `nohup` ignores is no reason to stop.
     process, log = start_logged(job, "asked", "nohup", preexec_fn=as_nohup)
