@@ -13,7 +13,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # A process that says how it ends; `wait` is what it does meanwhile.
 PROGRAM = """
 import ctypes, sys, time
-from train.fit.interruptions import Interruptions, Preempted
+from train.fit.interruptions import Interruptions, Preempted, end_process
 
 def wait():
     if "deep" in sys.argv:  # A lock that is held already: no signal ends the call.
@@ -31,8 +31,7 @@ try:
         print("ready", flush=True)
         wait()
 except Preempted as error:
-    print(f"Stopped: {error}.", file=sys.stderr)
-    sys.exit(128 + error.signum)
+    end_process(error)
 """
 
 
