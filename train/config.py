@@ -122,7 +122,7 @@ class DeviceConfig:
     strategy: str = "auto"
     tpu: str | None = None
     steps_per_execution: int | None = None
-    worker_minutes: float = 10.0
+    worker_minutes: float = 5.0
 
     def __post_init__(self) -> None:
         _check_choice("strategy", self.strategy, STRATEGIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +24,7 @@ from train.fit.loop import DevMetrics, fit
 from train.fit.predictor import Predictor
 from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
+from train.fit.strategies import telling_of_lost_peers
 from train.results import peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.tasks.data import TaskData
@@ -62,18 +64,17 @@ def run(
       OSError, ValueError: as the parts of a run say.
     """
     start = time.monotonic()
-    built = assemble(config, data, files, folder, strategy)
-    counts = count_parameters(built.model, built.encoder)
-    _describe(built, counts)
     progress = ThroughputBar(config.fit.batch_size, config.fit.epochs)
-    try:
-        metrics, predicted = _fit_and_evaluate(built, progress, interruptions)
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        who = "the TPU" if isinstance(strategy, tf.distribute.TPUStrategy) else "another worker"
-        raise ConnectionError(
-            f"{who} has stopped; its own log says why. Start again what took part, with the same "
-            "commands: training goes on from the last checkpoint"
-        ) from error
+    with telling_of_lost_peers(strategy):
+        with interruptions.during("building the model"):
+            built = assemble(config, data, files, folder, strategy)
+        counts = count_parameters(built.model, built.encoder)
+        _describe(built, counts)
+        _fit(built, progress, interruptions)
+        with interruptions.during("evaluating"):
+            predict = _predictor(built)
+            metrics = built.objective.evaluate(predict, built.objective.splits)
+            predicted = built.objective.predict_test(predict) if config.keep.predict_test else None
     if not folder.writes:
         return None
     outputs.write_adapter(built, interruptions)
@@ -116,22 +117,22 @@ def complete(
       FileNotFoundError: neither the adapter nor a checkpoint of the last step is there.
       OSError, ValueError: as the parts of a run say.
     """
-    strategy = tf.distribute.get_strategy()
-    built = assemble(config, data, files, folder, strategy)
     missing = folder.missing()
-    if "adapter" not in missing:
-        load_adapter(folder.adapter, built.model, built.encoder)
-    elif not _restore_last(built):
-        raise FileNotFoundError(
-            f"{folder.path} has finished, but what it trained is gone: there is neither adapter/ "
-            "nor a checkpoint of the last step. To train again, name another --output_dir"
-        )
+    with interruptions.during("building the model"):
+        built = assemble(config, data, files, folder, tf.distribute.get_strategy())
+        if "adapter" not in missing:
+            load_adapter(folder.adapter, built.model, built.encoder)
+        elif not _restore_last(built):
+            raise FileNotFoundError(
+                f"{folder.path} has finished, but what it trained is gone: there is neither "
+                "adapter/ nor a checkpoint of the last step. To train again, name another "
+                "--output_dir"
+            )
     if "adapter" in missing:
         outputs.write_adapter(built, interruptions)
     if "predictions" in missing:
-        predict = Predictor(built.model, strategy, _EVALUATION_BATCH)
         with interruptions.during("predicting the test splits"):
-            predicted = built.objective.predict_test(predict)
+            predicted = built.objective.predict_test(_predictor(built))
         outputs.write_predictions(built, predicted, interruptions)
     if "saved_model" in missing:
         outputs.export(built, interruptions)
@@ -146,9 +147,7 @@ def _describe(built: Assembly, counts: ParameterCounts) -> None:
     )
 
 
-def _fit_and_evaluate(
-    built: Assembly, progress: ThroughputBar, interruptions: Interruptions
-) -> tuple[dict[str, dict[str, float]], Any]:
+def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions) -> None:
     config, objective, folder = built.config, built.objective, built.folder
     checkpoints = _checkpoints(built)
     step = checkpoints.restore()
@@ -159,13 +158,7 @@ def _fit_and_evaluate(
         Safeguards(checkpoints, interval, interruptions) as safeguards,
         contextlib.closing(progress),
     ):
-        predict = Predictor(
-            built.model,
-            built.strategy,
-            _EVALUATION_BATCH,
-            built.execution.fixed_length,
-            safeguards.stop_if_asked,
-        )
+        predict = _predictor(built, safeguards.stop_if_asked)
         callbacks = [DevMetrics(lambda: objective.evaluate(predict, ["dev"])["dev"]), progress]
         if folder.writes:
             callbacks.append(TensorBoardLogs(folder.logs))
@@ -180,8 +173,11 @@ def _fit_and_evaluate(
             fixed_length=built.execution.fixed_length,
             callbacks=[*callbacks, safeguards],
         )
-        metrics = objective.evaluate(predict, objective.splits)
-        return metrics, objective.predict_test(predict) if config.keep.predict_test else None
+
+
+def _predictor(built: Assembly, between: Callable[[], None] = lambda: None) -> Predictor:
+    fixed_length = built.execution.fixed_length
+    return Predictor(built.model, built.strategy, _EVALUATION_BATCH, fixed_length, between)
 
 
 def _checkpoints(built: Assembly) -> TrainingCheckpoints:

@@ -30,27 +30,27 @@ def write_adapter(built: Assembly, interruptions: Interruptions) -> None:
         "max_seq_length": config.model.max_seq_length,
         **built.objective.metadata(),
     }
-    with _writing(built.folder.adapter, interruptions) as path:
+    with _writing("adapter", built.folder.adapter, interruptions) as path:
         save_adapter(path, built.model, built.encoder, metadata)
 
 
 def write_predictions(built: Assembly, predicted: Any, interruptions: Interruptions) -> None:
     """Writes what `Objective.predict_test` returned; raises as `write_adapter` does."""
-    with _writing(built.folder.predictions, interruptions):
+    with _writing("predictions", built.folder.predictions, interruptions):
         built.objective.write_predictions(built.folder.path, predicted)
 
 
 def export(built: Assembly, interruptions: Interruptions) -> None:
     """Writes the SavedModel that takes raw text; raises as `write_adapter` does."""
-    with _writing(built.folder.saved_model, interruptions) as path:
+    with _writing("SavedModel", built.folder.saved_model, interruptions) as path:
         built.objective.export(path, built.model)
 
 
 @contextlib.contextmanager
-def _writing(path: pathlib.Path, interruptions: Interruptions) -> Iterator[pathlib.Path]:
+def _writing(what: str, path: pathlib.Path, interruptions: Interruptions) -> Iterator[pathlib.Path]:
     """Yields a path that is being written; errors of writing name it and say what is kept."""
     try:
-        with interruptions.during(f"writing {path}"):
+        with interruptions.during(f"writing the {what}"):
             yield path
     except (OSError, tf.errors.OpError) as error:
         raise OSError(

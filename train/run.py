@@ -12,7 +12,7 @@ from keras_adapters.methods.method import METHODS
 from train import command
 from train.config import POOLINGS, PRECISIONS, STRATEGIES, RunConfig
 from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
-from train.fit.interruptions import Interruptions, Preempted
+from train.fit.interruptions import Interruptions, Preempted, end_process
 from train.fit.workers import is_first_worker, several_workers
 from train.quiet import quiet_tensorflow
 from train.run_folder import RunFolder
@@ -51,7 +51,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
 flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
-flags.DEFINE_float("worker_minutes", 10.0, "Minutes that a worker waits for the others' start.")
+flags.DEFINE_float("worker_minutes", 5.0, "Minutes that a worker waits for the others' start.")
 flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
 flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
@@ -71,8 +71,7 @@ def main(argv: Sequence[str]) -> None:
     except BrokenPipeError:
         raise  # See `train.command`.
     except Preempted as error:
-        print(f"Stopped: {error}", file=sys.stderr)
-        sys.exit(128 + error.signum)
+        end_process(error)
     except (ValueError, OSError, FloatingPointError) as error:
         logging.debug("Where the error is from:", exc_info=True)
         sys.exit(f"error: {error}")
@@ -84,17 +83,19 @@ def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions)
     # Several workers must find each other before anything else of TensorFlow, with which some
     # tasks are read. Otherwise the data comes first: TensorFlow takes seconds to import, and a
     # malformed row is to be reported at once.
-    strategy = _make_strategy(config) if several_workers(device.strategy, device.tpu) else None
-    data = TASKS[config.task].read(config.files)
-    if config.keep.predict_test:
-        data = data.with_unlabelled()
+    several = several_workers(device.strategy, device.tpu)
+    strategy = _make_strategy(config, interruptions) if several else None
+    with interruptions.during("reading the data"):
+        data = TASKS[config.task].read(config.files)
+        if config.keep.predict_test:
+            data = data.with_unlabelled()
     first = is_first_worker(device.strategy, device.tpu)
     with RunFolder(config, data.fingerprint(), encoder.checksum, writes=first) as folder:
         results = folder.results()
         if results is None:
             from train import experiment
 
-            strategy = strategy or _make_strategy(config)
+            strategy = strategy or _make_strategy(config, interruptions)
             results = experiment.run(config, data, encoder, folder, strategy, interruptions)
         else:
             missing = folder.missing() if first else []
@@ -108,11 +109,12 @@ def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions)
             print(_summary(results, folder))
 
 
-def _make_strategy(config: RunConfig) -> Any:
-    from train.fit.strategies import make_strategy
+def _make_strategy(config: RunConfig, interruptions: Interruptions) -> Any:
+    with interruptions.during("looking for the devices"):
+        from train.fit.strategies import make_strategy
 
-    device = config.device
-    return make_strategy(device.strategy, device.tpu, worker_minutes=device.worker_minutes)
+        device = config.device
+        return make_strategy(device.strategy, device.tpu, worker_minutes=device.worker_minutes)
 
 
 def _config_from_flags() -> RunConfig:

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.summary import count_parameters
@@ -31,7 +31,7 @@ def method_of(name, number):
 @pytest.mark.parametrize(("variant", "count"), PINNED.items())
 def test_trained_parameters(variant, count, minilm):
     method, number = variant
-    encoder = load_hugging_face(minilm.folder, output_range=1)
+    encoder = load_encoder(minilm.checkpoint, output_range=1)
     model = build_classifier(
         encoder,
         8,
@@ -42,7 +42,7 @@ def test_trained_parameters(variant, count, minilm):
 
 def test_logits_are_float32_under_bfloat16(minilm):
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model = build_classifier(load_hugging_face(minilm.folder), 3, Method(AdapterConfig(4)))
+    model = build_classifier(load_encoder(minilm.checkpoint), 3, Method(AdapterConfig(4)))
     ids = np.array([[101, 7592, 102]], np.int32)
     inputs = {
         "input_word_ids": ids,
@@ -58,14 +58,14 @@ def test_one_seed_gives_one_start(minilm):
     values = []
     for seed in (0, 0, 1):
         tf_keras.utils.set_random_seed(seed)
-        model = build_classifier(load_hugging_face(minilm.folder), 3, Method(AdapterConfig(4)))
+        model = build_classifier(load_encoder(minilm.checkpoint), 3, Method(AdapterConfig(4)))
         values.append([v.numpy() for v in model.trainable_variables])
     assert all(map(np.array_equal, values[0], values[1]))
     assert not all(map(np.array_equal, values[0], values[2]))
 
 
 def test_mean_pooling_is_the_mean_over_real_tokens(minilm):
-    encoder = load_hugging_face(minilm.folder)
+    encoder = load_encoder(minilm.checkpoint)
     model = build_classifier(encoder, 3, Method.named("full"), pooling="mean")
     ids = np.array([[101, 7592, 102, 0, 0], [101, 7592, 2088, 999, 102]], np.int32)
     inputs = {
@@ -97,7 +97,7 @@ SPAN_PINNED = {
 @pytest.mark.parametrize(("variant", "count"), SPAN_PINNED.items())
 def test_trained_parameters_of_span_models(variant, count, minilm):
     method, number = variant
-    encoder = load_hugging_face(minilm.folder)
+    encoder = load_encoder(minilm.checkpoint)
     model = build_span_model(
         encoder,
         method_of(method, number),
@@ -108,7 +108,7 @@ def test_trained_parameters_of_span_models(variant, count, minilm):
 @pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 1e-2)])
 def test_span_logits_are_a_dense_layer_on_each_position(policy, tolerance, minilm):
     tf_keras.mixed_precision.set_global_policy(policy)
-    encoder = load_hugging_face(minilm.folder)
+    encoder = load_encoder(minilm.checkpoint)
     model = build_span_model(encoder, Method.named("full"))
     ids = np.array([[101, 7592, 102, 2088, 102]], np.int32)
     inputs = {

@@ -7,7 +7,7 @@ import tf_keras
 from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
 
 from keras_adapters.adapter_file import load_adapter, save_adapter
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from train.fit.loop import fit
@@ -116,7 +116,7 @@ def years(tmp_path_factory):
 def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     tf_keras.utils.set_random_seed(0)
     task = SpanObjective(Spans(max_query_length=12), years, preprocess_of(32))
-    encoder = load_hugging_face(minilm.folder)
+    encoder = load_encoder(minilm.checkpoint)
     model = task.build(encoder, Method(AdapterConfig(16)))
     frozen = [v.numpy() for v in model.non_trainable_variables]
 
@@ -138,7 +138,7 @@ def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
     # Adapters stand alone on disk also with this head, and nothing else has changed.
     assert all(map(np.array_equal, frozen, model.non_trainable_variables))
     save_adapter(tmp_path / "adapter", model, encoder)
-    fresh = load_hugging_face(minilm.folder)
+    fresh = load_encoder(minilm.checkpoint)
     other = task.build(fresh, Method(AdapterConfig(16)))
     load_adapter(tmp_path / "adapter", other, fresh)
     assert score(other) == trained

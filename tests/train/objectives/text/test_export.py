@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.converters.hugging_face import load_hugging_face
+from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
@@ -34,7 +34,7 @@ for label, row in zip(outputs["label"].numpy(), outputs["probabilities"].numpy()
 @pytest.fixture
 def classifier(minilm):
     tf_keras.utils.set_random_seed(0)
-    encoder = load_hugging_face(minilm.folder)
+    encoder = load_encoder(minilm.checkpoint)
     model = build_classifier(encoder, 3, Method(AdapterConfig(4, init_stddev=0.1)))
     preprocess = BertPreprocessor(minilm.vocab_file, lower_case=True, seq_length=16)
     return model, preprocess
