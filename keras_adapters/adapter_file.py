@@ -127,14 +127,16 @@ def load_adapter(
             "Load the encoder it was trained on; its metadata says: "
             f"{json.dumps(description['metadata'])}"
         )
-    _match_adapters(folder, encoder, description["adapter_config"])
-    inside = encoder_variables(encoder)
-    targets = {name: v for name, v in inside.items() if name not in frozen}
-    if model is not None:
-        targets |= _head_variables(model, inside)
+    added = _match_adapters(folder, encoder, description["adapter_config"])
     try:
+        inside = encoder_variables(encoder)
+        targets = {name: v for name, v in inside.items() if name not in frozen}
+        if model is not None:
+            targets |= _head_variables(model, inside)
         assign_all(targets, tensors, str(folder / _TENSORS))
     except ValueError as error:
+        if added:
+            take_out_adapters(encoder)
         raise AdapterFileError(str(error)) from error
     _trace_anew(model, encoder)
     return description["metadata"]
@@ -179,17 +181,19 @@ def _trace_anew(*models: tf_keras.layers.Layer | None) -> None:
 
 def _match_adapters(
     folder: pathlib.Path, encoder: tf_keras.layers.Layer, settings: dict[str, Any] | None
-) -> None:
+) -> bool:
+    """Adds the adapters that a file's settings describe, unless they are there; says whether."""
     present = insertion_of(encoder)
     wanted = AdapterConfig(**settings) if settings else None
     if present == wanted:
-        return
+        return False
     if present is not None:
         raise AdapterFileError(
             f"the encoder's adapters differ from those in {folder}.\n"
             f"  encoder: {present}\n  file:    {wanted}"
         )
     add_adapters(encoder, wanted)
+    return True
 
 
 def _head_variables(

@@ -58,8 +58,9 @@ class Bottleneck:
         self._build_child(self.down, shape)
         self._build_child(self.up, (*shape[:-1], self.size))
         super().build(input_shape)
-        if not self.trainable:
-            self.trainable = False  # And so are the children, which were not there before.
+        # The children were not there yet when the layer was frozen.
+        for child in (self.down, self.up, self._dropout):
+            child.trainable = self.trainable
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns inputs + up(activation(down(inputs))), of the inputs' shape."""

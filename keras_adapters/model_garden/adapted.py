@@ -115,6 +115,8 @@ def _make_class(host: Host) -> type:
 
 
 ADAPTED = {host.encoder_class: _make_class(host) for host in HOSTS.values()}
+# Each by its name too, as a class that is written out here would be.
+globals().update({cls.__name__: cls for cls in ADAPTED.values()})
 _HOST_OF = {adapted: HOSTS[plain] for plain, adapted in ADAPTED.items()}
 
 

@@ -131,7 +131,13 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             f"`encoder` must be adapted: there is nothing to remove from {encoder.name!r}, a "
             f"{type(encoder).__name__}"
         )
-    original = encoder.original
+    original, method = encoder.original, encoder.method
+    if method.insertion is None and method.trains not in ("nothing", "layer_norms"):
+        raise ValueError(
+            f"`encoder` cannot be what it was: the method {method.name!r} inserts nothing and "
+            f"trains {method.trains.replace('_', ' ')} of the base, of which no copy is kept. "
+            "Load the pretrained encoder anew."
+        )
     if original.norms is None:
         raise ValueError(
             "the LayerNorms that the encoder had before it was adapted are not known, for it was "

@@ -3,11 +3,13 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
+import tensorflow as tf
 import tf_keras
+from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig, Method, adapter_file
+from keras_adapters import AdapterConfig, AdapterFileError, Method, adapter_file
 from keras_adapters.fingerprint import fingerprint
-from keras_adapters.model_garden import add_adapters
+from keras_adapters.model_garden import adapt, add_adapters
 from keras_adapters.model_garden.freezing import set_trainable
 from keras_adapters.model_garden.variables import encoder_variables
 
@@ -117,8 +119,10 @@ def test_missing_extra_and_misshaped_are_reported_together(saved, small_encoder)
         adapter_file.load_adapter(saved, model, encoder)
     for part in ("missing: layer_0/attention/adapter/up/bias", "extra: layer_9/strange", "[16, 2]"):
         assert part in str(error.value)
-    base = encoder_variables(encoder, adapters=False)
-    assert any(np.array_equal(base["pooler/kernel"].numpy(), value) for value in before)
+    # All is as it was.
+    assert type(encoder) is networks.BertEncoderV2
+    for value, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
 
 
 @pytest.mark.parametrize("change", [{"format": "other"}, {"version": 99}])
@@ -152,3 +156,109 @@ def test_fingerprint_depends_on_names_shapes_and_values(small_encoder):
     assert first != fingerprint(without)
     variables["pooler/bias"].assign_add(np.full(16, 1e-7, "float32"))
     assert first != fingerprint(variables)
+
+
+def test_what_was_traced_is_traced_anew(saved, trained, small_encoder, tokens):
+    expected = trained[0].predict(tokens, verbose=0)
+    encoder = small_encoder()
+    inner = classifier(encoder)
+    model = tf_keras.Model(encoder.inputs, tf_keras.layers.Softmax()(inner(encoder.inputs)))
+    model.compile(loss="mse")
+    before = inner.predict(tokens, verbose=0), model.predict(tokens, verbose=0)
+    tested = model.evaluate(tokens, np.zeros((2, 3)), verbose=0)
+    adapter_file.load_adapter(saved, inner, encoder)
+    np.testing.assert_allclose(inner.predict(tokens, verbose=0), expected, atol=1e-6)
+    # One that holds another must be named itself.
+    adapter_file.remove_adapter(encoder, model)
+    head = inner.get_layer("logits").get_weights()
+    unadapted = classifier(small_encoder())
+    unadapted.get_layer("logits").set_weights(head)
+    base = unadapted.predict(tokens, verbose=0)
+    np.testing.assert_allclose(inner.predict(tokens, verbose=0), base, atol=1e-6)
+    np.testing.assert_allclose(model.predict(tokens, verbose=0), tf.nn.softmax(base), atol=1e-6)
+    assert model.evaluate(tokens, np.zeros((2, 3)), verbose=0) != tested
+    assert np.abs(before[0] - expected).max() > 1e-3
+
+
+def test_an_encoder_that_is_a_model_is_traced_anew_without_one(small_encoder, tokens, tmp_path):
+    model = classifier(adapt(small_encoder(networks.BertEncoder), AdapterConfig(4, init_stddev=1)))
+    (encoder,) = (layer for layer in model.layers if isinstance(layer, networks.BertEncoder))
+    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
+    fresh = small_encoder(networks.BertEncoder)
+    before = fresh.predict(tokens, verbose=0)["pooled_output"]
+    adapter_file.load_adapter(tmp_path / "adapter", None, fresh)
+    after = fresh.predict(tokens, verbose=0)["pooled_output"]
+    np.testing.assert_allclose(after, encoder(tokens)["pooled_output"], atol=1e-6)
+    assert np.abs(after - before).max() > 1e-3
+    adapter_file.remove_adapter(fresh)
+    np.testing.assert_allclose(fresh.predict(tokens, verbose=0)["pooled_output"], before, atol=1e-6)
+
+
+def test_an_encoder_that_is_not_in_the_model_is_refused(saved, trained, small_encoder, tmp_path):
+    model, encoder = trained
+    other = small_encoder()
+    for call in (
+        lambda: adapter_file.load_adapter(saved, model, other),
+        lambda: adapter_file.save_adapter(tmp_path / "other", model, other),
+        lambda: adapter_file.remove_adapter(encoder, classifier(other)),
+    ):
+        with pytest.raises(ValueError, match="`encoder` must be in `model`"):
+            call()
+    assert not (tmp_path / "other").exists()
+    assert type(other) is networks.BertEncoderV2
+
+
+def test_a_bad_file_has_an_error_of_its_own(saved, small_encoder):
+    (saved / "adapter.json").write_text(json.dumps({"format": "other"}))
+    with pytest.raises(AdapterFileError, match="must say format"):
+        adapter_file.read_metadata(saved)
+    assert issubclass(AdapterFileError, ValueError)
+
+
+def frozen_flags(encoder):
+    trained = {id(v) for v in encoder.trainable_variables}
+    return {name for name, v in encoder_variables(encoder).items() if id(v) not in trained}
+
+
+def test_removing_brings_back_what_was_frozen(small_encoder):
+    encoder = small_encoder()
+    encoder.transformer_layers[0].trainable = False
+    before = frozen_flags(encoder)
+    adapt(encoder, AdapterConfig(4))
+    adapter_file.remove_adapter(encoder)
+    assert frozen_flags(encoder) == before
+
+
+def test_removing_a_method_that_inserts_nothing(small_encoder):
+    encoder = adapt(small_encoder(), "layer_norm")
+    before = {name: v.numpy() for name, v in encoder_variables(encoder).items()}
+    for variable in encoder.trainable_variables:
+        variable.assign_add(np.ones(variable.shape, "float32"))
+    adapter_file.remove_adapter(encoder)
+    for name, variable in encoder_variables(encoder).items():
+        np.testing.assert_array_equal(variable.numpy(), before[name], err_msg=name)
+    encoder = adapt(encoder, "full")
+    with pytest.raises(ValueError, match="trains all of the base, of which no copy"):
+        adapter_file.remove_adapter(encoder)
+
+
+def test_removing_from_what_was_reloaded_is_refused(small_encoder):
+    encoder = adapt(small_encoder(), AdapterConfig(4))
+    again = type(encoder).from_config(encoder.get_config())
+    with pytest.raises(ValueError, match="not known"):
+        adapter_file.remove_adapter(again)
+    assert again.method == encoder.method
+
+
+def test_loading_what_replaces_norms_alone_can_be_undone(small_encoder, tmp_path, tokens):
+    encoder = adapt(small_encoder(), "layer_norm")
+    model = classifier(encoder)
+    for variable in encoder.trainable_variables:
+        variable.assign_add(np.ones(variable.shape, "float32"))
+    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
+    base = small_encoder()
+    before = base(tokens)["pooled_output"].numpy()
+    adapter_file.load_adapter(tmp_path / "adapter", None, adapt(base, "layer_norm"))
+    assert np.abs(base(tokens)["pooled_output"] - before).max() > 1e-3
+    adapter_file.remove_adapter(base)
+    np.testing.assert_array_equal(base(tokens)["pooled_output"], before)

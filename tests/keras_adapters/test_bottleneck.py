@@ -94,8 +94,11 @@ def test_dropout_acts_in_training_only(layer_class, kit):
         ("size", 0),
         ("size", -3),
         ("size", 2.0),
+        ("size", np.array(4)),
         ("init_stddev", 0),
+        ("init_stddev", None),
         ("dropout", 1),
+        ("dropout", "a"),
         ("activation", "no_such_activation"),
     ],
 )
@@ -178,6 +181,55 @@ def test_mask_passes_through(layer_class, kit):
     np.testing.assert_allclose(np.array(model(padded)), np.array(model(cut)), rtol=1e-5)
 
 
+@BOUND
+@pytest.mark.parametrize("frozen", ["in the constructor", "before build", "after build"])
+def test_what_is_frozen_stays_frozen_in_a_model_and_in_files(layer_class, kit, frozen, tmp_path):
+    layer = layer_class(4, **({"trainable": False} if frozen == "in the constructor" else {}))
+    if frozen == "before build":
+        layer.trainable = False
+    inputs = kit.Input((5, 8))
+    model = kit.Model(inputs, kit.layers.Dense(3)(layer(inputs)))
+    if frozen == "after build":
+        layer.trainable = False
+    model.save(tmp_path / "model.keras")
+    load = (keras.saving if kit is keras else tf_keras.models).load_model
+    for each in (model, load(tmp_path / "model.keras"), kit.models.clone_model(model)):
+        (adapter,) = (inner for inner in each.layers if isinstance(inner, layer_class))
+        assert not adapter.trainable
+        assert not adapter.down.trainable
+        assert not adapter.up.trainable
+        assert not adapter.trainable_variables
+        assert len(each.trainable_variables) == 2
+        before = [np.array(weight) for weight in adapter.get_weights()]
+        each.compile("sgd", "mse")
+        each.fit(random_inputs(4, 5, 8), random_inputs(4, 5, 3), verbose=0)
+        for first, second in zip(before, adapter.get_weights(), strict=True):
+            np.testing.assert_array_equal(first, second)
+        adapter.trainable = True
+        assert len(each.trainable_variables) == 6
+
+
+@BOUND
+def test_numbers_of_numpy_become_pythons(layer_class, kit):
+    layer = layer_class(np.int64(4), init_stddev=np.float32(0.5), dropout=np.float16(0.25))
+    assert layer.get_config().items() >= {"size": 4, "init_stddev": 0.5, "dropout": 0.25}.items()
+    assert type(layer.size) is int
+    assert {type(layer.init_stddev), type(layer.dropout)} == {float}
+
+
+@BOUND
+@pytest.mark.parametrize(
+    "activation",
+    [
+        *("get", "serialize", "deserialize", "glu", "threshold", "keras_export", "ReLU", "PReLU"),
+        *("", 3, [], {}, len, np.mean, lambda x: x[..., :1]),
+    ],
+)
+def test_what_is_no_activation_is_refused_at_once(layer_class, kit, activation):
+    with pytest.raises(ValueError, match="`activation`"):
+        layer_class(4, activation=activation)
+
+
 JAX_PROGRAM = """
 import sys
 import keras, numpy as np
@@ -214,12 +266,3 @@ def test_jax_backend_trains_saves_and_needs_no_tensorflow(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["parameters", "76"]
-
-
-def test_import_needs_no_keras_until_the_layer_is_used():
-    program = (
-        "import sys, keras_adapters; keras_adapters.AdapterConfig(); "
-        "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow', 'official')))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 0

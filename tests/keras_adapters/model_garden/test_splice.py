@@ -7,6 +7,7 @@ from official.nlp.modeling import networks
 from keras_adapters import AdapterConfig
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.model_garden import BottleneckAdapter, add_adapters
+from keras_adapters.model_garden.variables import encoder_variables
 
 BOTH = pytest.mark.parametrize("cls", [networks.BertEncoderV2, networks.BertEncoder])
 OUTPUTS = ("sequence_output", "pooled_output")
@@ -154,3 +155,38 @@ def test_real_weights_are_hardly_changed_by_fresh_adapters(minilm, fixtures):
         # A tenth of each kernel's values: a hundredth of what an adapter adds, or nearly.
         adapter.set_weights([0.1 * weight for weight in adapter.get_weights()])
     assert apart(before, encoder(inputs)) < 2e-3
+
+
+def test_a_class_derived_from_an_encoders_is_refused(small_encoder):
+    class Derived(networks.BertEncoderV2):
+        pass
+
+    with pytest.raises(ValueError, match="not of a class derived"):
+        add_adapters(small_encoder(Derived), AdapterConfig(4))
+
+
+class TwoOfOneName(tf_keras.layers.Layer):
+    """A word embedding whose two variables end in the same name."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.embeddings = self.add_weight("first/table", [50, 16])
+        self.second = self.add_weight("second/table", [50, 16])
+
+    def call(self, inputs):
+        return tf.gather(self.embeddings + self.second, inputs)
+
+
+def test_two_variables_that_would_have_one_name_are_an_error(small_encoder):
+    encoder = small_encoder(embedding_layer=TwoOfOneName())
+    with pytest.raises(ValueError, match=r"both be named 'embeddings/word/table'"):
+        encoder_variables(encoder)
+    with pytest.raises(ValueError, match=r"both be named 'embeddings/word/table'"):
+        add_adapters(encoder, AdapterConfig(4))
+    assert not adapters_in(encoder)
+    assert type(encoder) is networks.BertEncoderV2
+
+
+def test_the_variables_of_an_encoder_that_is_not_built_are_an_error():
+    with pytest.raises(ValueError, match="must be built"):
+        encoder_variables(networks.BertEncoderV2(50, 16, 2, 2, 32, 2, 24))
