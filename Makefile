@@ -1,5 +1,6 @@
 # make demo   set up, train a real task in a few minutes, classify a few sentences
 # make test   set up, lint, build the wheel, test what it installs
+# make quick  the tests of a few minutes, against the source tree, for daily work
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
 # make siege  kill training fifty times at random moments; `make test` does so twenty times
@@ -15,7 +16,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test official-tests siege tpu-compile bazel lint format clean
+.PHONY: demo test quick official-tests siege tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -28,6 +29,9 @@ demo: $(VENV)/.package
 
 test: lint $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/pytest -n 2 --dist loadfile $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
+
+quick: lint
+	PYTHONPATH=. $(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_FLAGS) tests
 
 official-tests: $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/python $(CURDIR)/tests/official_tests/run.py

@@ -3,6 +3,29 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+# What trains with the whole command, or many models: `make quick` leaves it out.
+SLOW = (
+    "benchmarks",
+    "keras_adapters/model_garden/test_conformance.py",
+    "keras_adapters/model_garden/test_freezing.py",
+    "test_official.py",
+    "test_readme.py",
+    "train/objectives/spans/test_export.py",
+    "train/objectives/spans/test_replicas.py",
+    "train/test_classify.py",
+    "train/test_every_task.py",
+    "train/test_experiment.py",
+    "train/test_interruptions.py",
+    "train/test_resuming.py",
+    "train/test_workers.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        if path.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
