@@ -127,36 +127,3 @@ def test_values_of_pairs_at_any_batch_size(small_encoder, tmp_path):
             signatures["serving_default"](
                 text=tf.constant(first, tf.string), text_pair=tf.constant(second, tf.string)
             )
-
-
-def classify(folder, texts):
-    command = [sys.executable, "-m", "train.classify", f"--saved_model={folder}"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "PYTHONIOENCODING": "utf-8",
-    }
-    return subprocess.run(
-        command, input="\n".join(texts), capture_output=True, encoding="utf-8", env=environment
-    )
-
-
-def test_classify_prints_a_line_per_text(classifier, tmp_path):
-    export_text_model(tmp_path / "saved_model", *classifier, LABELS)
-    done = classify(tmp_path / "saved_model", TEXTS)
-    assert done.returncode == 0, done.stderr
-    lines = [line.split("\t") for line in done.stdout.splitlines()]
-    expected = expected_probabilities(*classifier, TEXTS)
-    assert [line[0] for line in lines] == [LABELS[index] for index in expected.argmax(axis=1)]
-    assert [line[2] for line in lines] == TEXTS
-
-
-def test_classify_takes_pairs_with_a_tab_between(classifier, tmp_path):
-    export_text_model(tmp_path / "saved_model", *classifier, LABELS, text_columns=2)
-    done = classify(tmp_path / "saved_model", ["a question\tits answer"])
-    assert done.returncode == 0, done.stderr
-    expected = expected_probabilities(*classifier, ["a question"], ["its answer"])
-    assert done.stdout.split("\t")[:2] == [LABELS[expected.argmax()], f"{expected.max():.3f}"]
-    done = classify(tmp_path / "saved_model", ["only one"])
-    assert done.returncode != 0
-    assert "takes pairs" in done.stderr
