@@ -175,6 +175,8 @@ def test_signals_and_kills_during_the_export_leave_nothing_half(job, uninterrupt
     assert scratches(job, "export")  # Of the one that was killed.
     done = job("export", export=True)
     assert done.returncode == 0, done.err
+    # The run's own bar, and nothing of what TensorFlow has to say.
+    assert [line for line in done.err.splitlines() if not line.startswith("epoch ")] == [""]
     assert scratches(job, "export") == []
     assert (job.folder / "export" / "saved_model" / "saved_model.pb").exists()
     assert weights(job, "export") == uninterrupted
