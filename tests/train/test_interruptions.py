@@ -88,7 +88,7 @@ def wait_for_step(job, output, process, step=1):
 
 
 def scratches(job, output, name=""):
-    return [path.name for path in (job.folder / output).glob(f".{name}*")]
+    return [path.name for path in (job.folder / output).glob(f".{name}*.scratch")]
 
 
 def test_kills_at_random_steps_change_nothing(job, uninterrupted):

@@ -38,7 +38,7 @@ def free_ports(count):
 def job(make_tiny_folder, write_tiny_data, run_command, tmp_path_factory):
     """Starts one training in any folder; masks are drawn per replica, so it has no dropout."""
     folder = tmp_path_factory.mktemp("job")
-    encoder = make_tiny_folder(folder / "encoder", dropout=0.0)
+    encoder = make_tiny_folder(folder / "encoder", dropout=0.0, positions=96)
     files = {"train": 98, "dev": 21, "test": 19}  # None a multiple of the batch or of two.
     for seed, (split, count) in enumerate(files.items()):
         write_tiny_data(folder / f"{split}.csv", count, seed)
@@ -48,7 +48,7 @@ def job(make_tiny_folder, write_tiny_data, run_command, tmp_path_factory):
     csv = ["--task=csv", *(f"--{split}_file={split}.csv" for split in files)]
     tasks = {
         "csv": [*csv, "--max_seq_length=16", "--epochs=3"],
-        "squad": ["--task=squad", "--data_dir=squad", "--max_seq_length=32", "--epochs=1"],
+        "squad": ["--task=squad", "--data_dir=squad", "--max_seq_length=80", "--epochs=1"],
     }
 
     def start(strategy, output, *flags, task="csv", module=("-m", "train.run"), **environment):
