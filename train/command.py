@@ -22,11 +22,15 @@ def run(main: Callable[[Sequence[str]], None], outlives_readers: bool = False) -
         for work that is worth more than its words.
     """
     _open_closed_streams()
-    if outlives_readers:
-        sys.stdout, sys.stderr = _Outlived(sys.stdout), _Outlived(sys.stderr)
+
+    def start(arguments: Sequence[str]) -> None:
+        if outlives_readers:  # After the flags: --help is no such work.
+            sys.stdout, sys.stderr = _Outlived(sys.stdout), _Outlived(sys.stderr)
+        main(arguments)
+
     try:
         try:
-            app.run(main)
+            app.run(start)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:

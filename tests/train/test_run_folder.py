@@ -13,9 +13,14 @@ from train.run_folder import RunFolder
 RESULTS = {
     "task": "reuters_r8",
     "method": "adapters",
-    "parameters": {"total": 2},
-    "metrics": {"dev": {"accuracy": 0.5}},
+    "seed": 0,
+    "parameters": {"total": 2, "trained": 1, "trained_percent": 50.0},
+    "metrics": {"dev": {"accuracy": 0.5, "macro_f1": 0.5}},
     "examples": {"dev": 2},
+    "adapter_bytes": 4,
+    "examples_per_second": None,
+    "seconds": 1.0,
+    "peak_memory_bytes": 8,
 }
 HOLD = """
 import sys
@@ -170,9 +175,45 @@ def test_missing_outputs_are_those_that_are_asked_for(tmp_path):
         (tmp_path / "adapter").mkdir()
         assert "adapter" in folder.missing()  # An empty folder is no output.
         (tmp_path / "adapter" / "adapter.json").write_text("{}")
+        assert "adapter" in folder.missing()  # Nor is half of one.
+        (tmp_path / "adapter" / "adapter.safetensors").write_text("")
         assert folder.missing() == ["saved_model", "predictions"]
     with open_folder(tmp_path, export=False) as folder:
         assert folder.missing() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"metrics": {"dev": {}}},
+        {"metrics": {"dev": None}},
+        {"metrics": []},
+        {"parameters": {}},
+        {"examples": {}},
+        {"seconds": "1"},
+        {"seed": None},
+        {"task": "reuters_r52"},
+    ],
+    ids=str,
+)
+def test_results_that_cannot_be_told_are_damaged(tmp_path, damage):
+    with open_folder(tmp_path) as folder:
+        folder.write_results({**RESULTS, **damage})
+        with pytest.raises(ValueError, match=r"holds a results\.json that is not a run's"):
+            folder.results()
+
+
+@pytest.mark.parametrize("name", ["adapter", "saved_model", "checkpoints", "logs", "predictions"])
+def test_what_stands_in_an_outputs_way_is_told_before_anything_is_done(tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(OSError, match=f"{name} is not a folder, but a run writes one there"):
+        open_folder(tmp_path, predict_test=True)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("nowhere")
+    with pytest.raises(OSError, match=f"{name} is not a folder"):
+        open_folder(tmp_path, predict_test=True)
+    if name in ("saved_model", "predictions"):
+        open_folder(tmp_path, export=False).close()
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

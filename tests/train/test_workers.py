@@ -173,6 +173,18 @@ def test_spans_train_on_two_replicas(strategy, job):
     assert received == pytest.approx(expected, abs=1e-3)
 
 
+def refuse(*processes):
+    """Returns a check of the last line that each of them says, and that all of them fail."""
+
+    def check(text):
+        for process in processes:
+            _, error = process.communicate(timeout=GUARD)
+            assert process.returncode == 1, error
+            assert text in error.strip().splitlines()[-1], error
+
+    return check
+
+
 def wait_for_a_state(output, *processes):
     while not list((output / "checkpoints").glob("step-*.index")):
         for process in processes:
@@ -188,6 +200,10 @@ def test_all_go_on_after_one_is_lost(job, runs):
     _, error = first.communicate(timeout=GUARD)
     assert first.returncode == 1
     assert "error: another worker has stopped" in error
+    # One that does not see the first's folder would go on from the start.
+    refuse(*job.start_workers(output.name, second=["--output_dir=elsewhere"]))(
+        "worker 1: the last step in --output_dir."
+    )
     finish(*job.start_workers(output.name))
     expected, received = weights(runs["multi_worker_mirrored"]), weights(output)
     for name, value in expected.items():
@@ -217,12 +233,20 @@ def test_a_signal_ends_a_worker_that_waits(number, job):
 
 
 def test_a_worker_that_fails_after_the_start_ends_the_others(job):
-    # Only with the strategy is it known that two replicas cannot share 9 examples in 3 parts.
-    wrong = ["--batch_size=9", "--gradient_accumulation_steps=3", "--output_dir=failing_second"]
-    first, second = job.start_workers("failing", second=wrong)
+    (job.folder / "broken" / "checkpoints" / "step-1.index").mkdir(parents=True)
+    first, second = job.start_workers("failing", second=["--output_dir=broken"])
     _, error = second.communicate(timeout=GUARD)
     assert second.returncode == 1
-    assert "must be a multiple of 6" in error
+    assert "step-1 cannot be read" in error
     _, error = first.communicate(timeout=GUARD)
     assert first.returncode == 1
     assert "error: another worker has stopped" in error
+
+
+def test_workers_of_unlike_runs_are_an_error_in_each(job, make_tiny_folder):
+    (job.folder / "train2.csv").write_text((job.folder / "train.csv").read_text() + "w0,0\n")
+    other = make_tiny_folder(job.folder / "other", positions=64)
+    unlike = ["--seed=1", "--adapter_size=2", "--train_file=train2.csv", f"--encoder={other}"]
+    refuse(*job.start_workers("unlike", second=unlike))(
+        "These differ from the first's: worker 1: method, seed, data, encoder. Start all"
+    )
