@@ -31,7 +31,8 @@ class RunFolder:
     """The files of one run, locked against other processes until `close`.
 
     What a run is, `RunConfig.identity` says, with the data by its checksum and the encoder
-    by its contents. A folder takes one run, however often it is started.
+    by its contents. A folder takes one run, however often it is started, from the moment when
+    there is anything of it beside its settings.
 
     Args:
       config: the run, settled; its `output_dir` is the folder, made if it is not there.
@@ -115,7 +116,7 @@ class RunFolder:
             return
         begun = self._read(_SETTINGS) or {}
         earlier = begun.get("encoder")
-        if earlier not in (None, fingerprint):
+        if earlier not in (None, fingerprint) and self._holds_work():
             raise ValueError(
                 f"--encoder={self._config.model.encoder} is not the encoder that the run in "
                 f"{self.path} was begun with: its weights or its vocabulary have changed. Name "
@@ -143,6 +144,12 @@ class RunFolder:
     def missing(self) -> list[str]:
         """Returns the names of the outputs that the settings ask for and the folder lacks."""
         return [name for name in self._wanted() if not self._has(name)]
+
+    def _holds_work(self) -> bool:
+        """Whether there is anything to lose: a run may have ended before its first step."""
+        outputs = (_RESULTS, "checkpoints", *_ESSENTIAL)
+        paths = (self.path / name for name in outputs)
+        return any(path.is_file() or (path.is_dir() and any(path.iterdir())) for path in paths)
 
     def _wanted(self) -> list[str]:
         keep = self._config.keep
@@ -215,6 +222,9 @@ class RunFolder:
             for name in now
             if earlier[name] != now[name]
         ]
+        if differing and not self._holds_work():
+            self._write(_SETTINGS, self._settings)
+            return
         if differing:
             raise ValueError(
                 f"--output_dir={self.path} holds a run with other settings:\n"

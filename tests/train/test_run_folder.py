@@ -40,6 +40,13 @@ def open_folder(path, data=7, encoder="files", writes=True, **settings):
     return RunFolder(make_config(path, **settings), data, encoder, writes)
 
 
+def begin(path, **settings):
+    """Leaves a run's settings and its first state."""
+    open_folder(path, **settings).close()
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints" / "step-1.index").write_text("")
+
+
 def test_folder_holds_the_settings(tmp_path):
     path = tmp_path / "a" / "b"
     config = make_config(path)
@@ -63,7 +70,7 @@ def test_same_settings_again_are_the_same_run(tmp_path):
 
 
 def test_other_data_under_the_same_name_are_another_run(tmp_path):
-    open_folder(tmp_path).close()
+    begin(tmp_path)
     with pytest.raises(ValueError, match="data: 7 there, 8 now"):
         open_folder(tmp_path, data=8)
 
@@ -88,13 +95,25 @@ def test_what_is_kept_and_where_it_runs_is_not_what_a_run_is(tmp_path, change):
 
 
 def test_other_settings_are_an_error_that_lists_them(tmp_path):
-    open_folder(tmp_path, epochs=3).close()
+    begin(tmp_path, epochs=3)
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(ValueError, match="--output_dir") as error:
         open_folder(tmp_path, seed=1, epochs=5)
     assert "epochs: 3 there, 5 now\n  seed: 0 there, 1 now\n" in str(error.value)
     assert "batch_size" not in str(error.value)
     assert (tmp_path / "config.json").read_text() == before
+
+
+def test_a_run_that_ended_before_its_first_step_holds_no_folder(tmp_path):
+    with open_folder(tmp_path, batch_size=9) as folder:
+        folder.check_encoder("one")
+    (tmp_path / "checkpoints").mkdir()
+    with open_folder(tmp_path, data=8, batch_size=8) as folder:
+        folder.check_encoder("two")
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert (content["fit"]["batch_size"], content["data"], content["encoder"]) == (8, 8, "two")
+    with open_folder(tmp_path, data=8, batch_size=8) as folder:
+        folder.check_encoder("three")
 
 
 def test_there_are_no_results_until_they_are_written(tmp_path):
@@ -152,6 +171,7 @@ def test_folder_that_cannot_be_made_is_an_error_that_names_the_flag(tmp_path):
 
 
 def test_another_encoder_is_told_by_its_fingerprint(tmp_path):
+    begin(tmp_path)
     with open_folder(tmp_path) as folder:
         assert not folder.knows_encoder
         folder.check_encoder("one")
@@ -231,7 +251,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 def test_an_error_leaves_no_lock(tmp_path):
-    open_folder(tmp_path).close()
+    begin(tmp_path)
     with pytest.raises(ValueError, match="data"):
         open_folder(tmp_path, data=8)
     open_folder(tmp_path).close()
