@@ -307,6 +307,10 @@ def _check_count(name: str, value: Any, optional: bool = True) -> None:
 def _check_text(name: str, value: Any) -> None:
     if not isinstance(value, str) or not value:
         raise ValueError(f"--{name} must not be empty. Received: {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # Bytes of a command line that are not.
+        raise ValueError(f"--{name} must be UTF-8. Received: {value!r}") from error
 
 
 def _check_bool(name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from safetensors import SafetensorError
 
 from keras_adapters.adapter_file import load_adapter
 from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
@@ -16,6 +17,7 @@ from train import outputs
 from train.assembly import Assembly, assemble
 from train.config import RunConfig
 from train.encoders.find import EncoderFiles
+from train.fit.agreement import check_agreement
 from train.fit.checkpoints import TrainingCheckpoints
 from train.fit.input_pipeline import steps_per_epoch
 from train.fit.interruptions import Interruptions
@@ -67,6 +69,7 @@ def run(
     progress = ThroughputBar(config.fit.batch_size, config.fit.epochs)
     with telling_of_lost_peers(strategy):
         with interruptions.during("building the model"):
+            check_agreement(strategy, folder.facts())
             built = assemble(config, data, files, folder, strategy)
         counts = count_parameters(built.model, built.encoder)
         _describe(built, counts)
@@ -121,7 +124,7 @@ def complete(
     with interruptions.during("building the model"):
         built = assemble(config, data, files, folder, tf.distribute.get_strategy())
         if "adapter" not in missing:
-            load_adapter(folder.adapter, built.model, built.encoder)
+            _load_adapter(built)
         elif not _restore_last(built):
             raise FileNotFoundError(
                 f"{folder.path} has finished, but what it trained is gone: there is neither "
@@ -138,6 +141,17 @@ def complete(
         outputs.export(built, interruptions)
 
 
+def _load_adapter(built: Assembly) -> None:
+    path = built.folder.adapter
+    try:
+        load_adapter(path, built.model, built.encoder)
+    except (ValueError, OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{path} cannot be loaded: {error}. Remove it and run the same command again: it is "
+            "made anew from the run's last checkpoint"
+        ) from error
+
+
 def _describe(built: Assembly, counts: ParameterCounts) -> None:
     config = built.config
     print(
@@ -151,6 +165,12 @@ def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions)
     config, objective, folder = built.config, built.objective, built.folder
     checkpoints = _checkpoints(built)
     step = checkpoints.restore()
+    check_agreement(built.strategy, {"the last step in --output_dir": step})
+    if step > _steps(built):
+        raise ValueError(
+            f"{folder.checkpoints} holds the state of step {step}, of a run of more steps: this "
+            f"one has {_steps(built)}. Name another --output_dir, or remove those checkpoints"
+        )
     if step:
         print(f"Going on after step {step} of the run in {folder.path}")
     interval = 60 * config.keep.checkpoint_minutes
@@ -189,5 +209,9 @@ def _checkpoints(built: Assembly) -> TrainingCheckpoints:
 
 def _restore_last(built: Assembly) -> bool:
     """Restores the state after the last step; returns whether it is there."""
-    steps = steps_per_epoch(len(built.objective.train), built.config.fit.batch_size)
-    return _checkpoints(built).restore() == steps * built.config.fit.epochs
+    return _checkpoints(built).restore() == _steps(built)
+
+
+def _steps(built: Assembly) -> int:
+    fit = built.config.fit
+    return fit.epochs * steps_per_epoch(len(built.objective.train), fit.batch_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,7 +54,8 @@ def _writing(what: str, path: pathlib.Path, interruptions: Interruptions) -> Ite
         with interruptions.during(f"writing the {what}"):
             yield path
     except (OSError, tf.errors.OpError) as error:
+        reason = re.sub(r"\{\{.*?\}\} *", "", str(error)).splitlines()[0]  # TensorFlow's node.
         raise OSError(
-            f"{path} cannot be written: {error}. What was trained is kept in the run's "
+            f"{path} cannot be written: {reason}. What was trained is kept in the run's "
             "checkpoints: make room, or mend the folder, then run the same command to go on"
         ) from error

@@ -68,8 +68,6 @@ def main(argv: Sequence[str]) -> None:
         encoder = find_encoder(config.model.encoder)
         with Interruptions() as interruptions:
             _run(settle(config, encoder), encoder, interruptions)
-    except BrokenPipeError:
-        raise  # See `train.command`.
     except Preempted as error:
         end_process(error)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -151,4 +149,4 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, outlives_readers=True)

@@ -11,19 +11,28 @@ from typing import Any
 
 from keras_adapters.atomic import write_text
 from train.config import RunConfig
+from train.tasks.table import TASKS
 
 _SETTINGS = "config.json"
 _RESULTS = "results.json"
 _LOCK = ".lock"
-# What is read of a run's results.
-_RESULT_KINDS = {"task": str, "method": str, "parameters": dict, "metrics": dict, "examples": dict}
+# What is read of a run's results: numbers, and tables of numbers.
+_NUMBERS = ("seed", "adapter_bytes", "seconds", "peak_memory_bytes")
+_PARAMETERS = ("total", "trained", "trained_percent")
+# Without these files an output is none.
+_ESSENTIAL = {
+    "adapter": ("adapter.json", "adapter.safetensors"),
+    "saved_model": ("saved_model.pb", "variables/variables.index"),
+    "predictions": (),
+}
 
 
 class RunFolder:
     """The files of one run, locked against other processes until `close`.
 
     What a run is, `RunConfig.identity` says, with the data by its checksum and the encoder
-    by its contents. A folder takes one run, however often it is started.
+    by its contents. A folder takes one run, however often it is started, from the moment when
+    there is anything of it beside its settings.
 
     Args:
       config: the run, settled; its `output_dir` is the folder, made if it is not there.
@@ -34,7 +43,8 @@ class RunFolder:
     Raises:
       ValueError: the folder holds a run with other settings, which are listed, or a
         `config.json` that is not a run's.
-      OSError: the folder cannot be read or written, or another process works in it.
+      OSError: the folder cannot be read or written, something else stands where an output is
+        to go, or another process works in it.
 
     Attributes:
       path: the folder.
@@ -59,6 +69,7 @@ class RunFolder:
         try:
             self._take_lock()
             self._compare(self._read(_SETTINGS))
+            self._check_outputs()
         except BaseException:
             self.close()
             raise
@@ -80,6 +91,17 @@ class RunFolder:
         """Whether the encoder's files are those that the run began with, to the byte."""
         return self._fingerprint is not None
 
+    def facts(self) -> dict[str, Any]:
+        """Returns, by flag, all in which the workers of one training must not differ."""
+        config = self._config
+        return {
+            **config.identity(),
+            "steps_per_execution": config.device.steps_per_execution,
+            "predict_test": config.keep.predict_test,
+            "data": self._settings["data"],
+            "encoder": self._settings["encoder_files"],
+        }
+
     def check_encoder(self, fingerprint: str) -> None:
         """Keeps the fingerprint of the encoder of a run that begins, or compares it.
 
@@ -94,7 +116,7 @@ class RunFolder:
             return
         begun = self._read(_SETTINGS) or {}
         earlier = begun.get("encoder")
-        if earlier not in (None, fingerprint):
+        if earlier not in (None, fingerprint) and self._holds_work():
             raise ValueError(
                 f"--encoder={self._config.model.encoder} is not the encoder that the run in "
                 f"{self.path} was begun with: its weights or its vocabulary have changed. Name "
@@ -111,9 +133,7 @@ class RunFolder:
           OSError: it cannot be read.
         """
         results = self._read(_RESULTS)
-        if results is not None and not all(
-            isinstance(results.get(name), kind) for name, kind in _RESULT_KINDS.items()
-        ):
+        if results is not None and not self._are_complete(results):
             raise self._damaged(_RESULTS)
         return results
 
@@ -123,13 +143,45 @@ class RunFolder:
 
     def missing(self) -> list[str]:
         """Returns the names of the outputs that the settings ask for and the folder lacks."""
+        return [name for name in self._wanted() if not self._has(name)]
+
+    def _holds_work(self) -> bool:
+        """Whether there is anything to lose: a run may have ended before its first step."""
+        outputs = (_RESULTS, "checkpoints", *_ESSENTIAL)
+        paths = (self.path / name for name in outputs)
+        return any(path.is_file() or (path.is_dir() and any(path.iterdir())) for path in paths)
+
+    def _wanted(self) -> list[str]:
         keep = self._config.keep
-        wanted = {"adapter": True, "saved_model": keep.export, "predictions": keep.predict_test}
-        return [name for name, asked in wanted.items() if asked and not self._has(name)]
+        asked = {"adapter": True, "saved_model": keep.export, "predictions": keep.predict_test}
+        return [name for name, is_asked in asked.items() if is_asked]
 
     def _has(self, name: str) -> bool:
         path = self.path / name
-        return path.is_dir() and any(path.iterdir())
+        files = _ESSENTIAL[name]
+        return path.is_dir() and any(path.iterdir()) and all((path / f).is_file() for f in files)
+
+    def _check_outputs(self) -> None:
+        """Raises OSError where a folder cannot be written for what stands there."""
+        for path in (self.path / name for name in (*self._wanted(), "checkpoints", "logs")):
+            if os.path.lexists(path) and not path.is_dir():
+                raise FileExistsError(
+                    f"{path} is not a folder, but a run writes one there. Remove it, or name "
+                    "another --output_dir"
+                )
+
+    def _are_complete(self, results: dict[str, Any]) -> bool:
+        try:
+            numbers = [results[name] for name in _NUMBERS]
+            numbers += [results["parameters"][name] for name in _PARAMETERS]
+            numbers.append(results["examples_per_second"] or 0)  # None, of a run without steps.
+            for split, scores in results["metrics"].items():
+                numbers += [scores[name] for name in TASKS[self._config.task].metrics]
+                numbers.append(results["examples"][split])
+        except (KeyError, TypeError, AttributeError):
+            return False
+        named = results.get("task") == self._config.task and isinstance(results.get("method"), str)
+        return named and all(isinstance(number, int | float) for number in numbers)
 
     def _take_lock(self) -> None:
         path = self.path / _LOCK
@@ -170,6 +222,9 @@ class RunFolder:
             for name in now
             if earlier[name] != now[name]
         ]
+        if differing and not self._holds_work():
+            self._write(_SETTINGS, self._settings)
+            return
         if differing:
             raise ValueError(
                 f"--output_dir={self.path} holds a run with other settings:\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 
 from keras_adapters.methods.bottleneck import AdapterConfig
@@ -59,7 +60,7 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
     )
     _check_against_encoder(settled, encoder)
     config.files.check()
-    if pathlib.Path(settled.keep.output_dir).is_file():
+    if os.path.isfile(settled.keep.output_dir):
         raise ValueError(f"--output_dir must name a folder. Received: {settled.keep.output_dir!r}")
     return settled
 
@@ -68,6 +69,11 @@ def _check_against_encoder(config: RunConfig, encoder: EncoderFiles) -> None:
     form = TASKS[config.task].form
     shortest = form.shortest(form.columns or len(config.files.text_columns))
     longest = encoder.config["max_position_embeddings"]
+    if shortest > longest:
+        raise ValueError(
+            f"--encoder={config.model.encoder} takes {longest} tokens at most, but "
+            f"--task={config.task} needs {shortest}. Name an encoder of longer sequences"
+        )
     if not shortest <= config.model.max_seq_length <= longest:
         raise ValueError(
             f"--max_seq_length must be {shortest} to {longest}: --task={config.task} needs the "

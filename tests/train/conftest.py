@@ -15,6 +15,10 @@ WORDS = [f"w{index}" for index in range(60)]
 def run_command():
     """Runs a Python command line where `train` can be imported, from another folder."""
 
+    # As a user has it, who has not asked for silence.
+    ours = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ours["PYTHONPATH"] = os.pathsep.join(sys.path)
+
     def command(*arguments, cwd, wait=True, environment=None, **options):
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
@@ -22,7 +26,7 @@ def run_command():
             [sys.executable, *arguments],
             text=True,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
+            env={**ours, **(environment or {})},
             **options,
         )
         if not wait:

@@ -187,7 +187,7 @@ def test_a_reader_that_has_enough_and_ctrl_c_end_it_silently(start, models):
     closed.stdout.close()
     closed.stdin.write(b"two\n" * 10)
     closed.stdin.close()
-    assert (closed.wait(), closed.stderr.read()) == (0, b"")
+    assert (closed.wait(), closed.stderr.read()) == (128 + signal.SIGPIPE, b"")
     interrupted.send_signal(signal.SIGINT)
     out, error = interrupted.communicate()
     assert (interrupted.returncode, out, error) == (130, b"", b"")

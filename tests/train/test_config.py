@@ -3,12 +3,12 @@ import json
 import math
 
 import pytest
-from train.tasks.files import DataFiles
 
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.config import DeviceConfig, FitConfig, KeepConfig, ModelConfig, RunConfig
 from train.encoders.find import DEFAULT
+from train.tasks.files import DataFiles
 
 
 def test_defaults():

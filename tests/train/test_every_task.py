@@ -5,8 +5,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from train.tasks.forms import Classification, Regression, Spans
 
+from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.glue import SPECS
 from train.tasks.table import TASKS
 

@@ -52,6 +52,8 @@ def command(tmp_path):
         ("--task=reuters_r8 --encoder=gone", "--encoder=gone: this is neither a preset, nor"),
         ("--task=reuters_r8 --learning_rate=nan", "--learning_rate must be above 0"),
         ("--task=reuters_r8 --output_dir=", "--output_dir must not be empty"),
+        ("--task=reuters_r8 --output_dir=\udcff", "--output_dir must be UTF-8"),
+        (f"--task=reuters_r8 --output_dir={'x' * 300}", "--output_dir=xxx"),
         ("--task=squad --max_seq_length=64", "--max_seq_length must be 68 to 512"),
         ("--task=squad --pooling=mean", "--pooling=mean goes with tasks whose head"),
         ("--task=csv", "--task=csv needs --train_file"),
@@ -126,7 +128,8 @@ def test_finished_run_shows_its_results_again(command, tmp_path):
             }
         )
     folder.adapter.mkdir()
-    (folder.adapter / "adapter.json").write_text("{}")
+    for name in ("adapter.json", "adapter.safetensors"):
+        (folder.adapter / name).write_text("{}")
     done = command("--task=reuters_r8", "--noexport", f"--output_dir={tmp_path / 'out'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "has finished before" in done.stdout

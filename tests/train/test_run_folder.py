@@ -13,9 +13,14 @@ from train.run_folder import RunFolder
 RESULTS = {
     "task": "reuters_r8",
     "method": "adapters",
-    "parameters": {"total": 2},
-    "metrics": {"dev": {"accuracy": 0.5}},
+    "seed": 0,
+    "parameters": {"total": 2, "trained": 1, "trained_percent": 50.0},
+    "metrics": {"dev": {"accuracy": 0.5, "macro_f1": 0.5}},
     "examples": {"dev": 2},
+    "adapter_bytes": 4,
+    "examples_per_second": None,
+    "seconds": 1.0,
+    "peak_memory_bytes": 8,
 }
 HOLD = """
 import sys
@@ -33,6 +38,13 @@ def make_config(path, **settings):
 
 def open_folder(path, data=7, encoder="files", writes=True, **settings):
     return RunFolder(make_config(path, **settings), data, encoder, writes)
+
+
+def begin(path, **settings):
+    """Leaves a run's settings and its first state."""
+    open_folder(path, **settings).close()
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints" / "step-1.index").write_text("")
 
 
 def test_folder_holds_the_settings(tmp_path):
@@ -58,7 +70,7 @@ def test_same_settings_again_are_the_same_run(tmp_path):
 
 
 def test_other_data_under_the_same_name_are_another_run(tmp_path):
-    open_folder(tmp_path).close()
+    begin(tmp_path)
     with pytest.raises(ValueError, match="data: 7 there, 8 now"):
         open_folder(tmp_path, data=8)
 
@@ -83,13 +95,25 @@ def test_what_is_kept_and_where_it_runs_is_not_what_a_run_is(tmp_path, change):
 
 
 def test_other_settings_are_an_error_that_lists_them(tmp_path):
-    open_folder(tmp_path, epochs=3).close()
+    begin(tmp_path, epochs=3)
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(ValueError, match="--output_dir") as error:
         open_folder(tmp_path, seed=1, epochs=5)
     assert "epochs: 3 there, 5 now\n  seed: 0 there, 1 now\n" in str(error.value)
     assert "batch_size" not in str(error.value)
     assert (tmp_path / "config.json").read_text() == before
+
+
+def test_a_run_that_ended_before_its_first_step_holds_no_folder(tmp_path):
+    with open_folder(tmp_path, batch_size=9) as folder:
+        folder.check_encoder("one")
+    (tmp_path / "checkpoints").mkdir()
+    with open_folder(tmp_path, data=8, batch_size=8) as folder:
+        folder.check_encoder("two")
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert (content["fit"]["batch_size"], content["data"], content["encoder"]) == (8, 8, "two")
+    with open_folder(tmp_path, data=8, batch_size=8) as folder:
+        folder.check_encoder("three")
 
 
 def test_there_are_no_results_until_they_are_written(tmp_path):
@@ -147,6 +171,7 @@ def test_folder_that_cannot_be_made_is_an_error_that_names_the_flag(tmp_path):
 
 
 def test_another_encoder_is_told_by_its_fingerprint(tmp_path):
+    begin(tmp_path)
     with open_folder(tmp_path) as folder:
         assert not folder.knows_encoder
         folder.check_encoder("one")
@@ -170,9 +195,45 @@ def test_missing_outputs_are_those_that_are_asked_for(tmp_path):
         (tmp_path / "adapter").mkdir()
         assert "adapter" in folder.missing()  # An empty folder is no output.
         (tmp_path / "adapter" / "adapter.json").write_text("{}")
+        assert "adapter" in folder.missing()  # Nor is half of one.
+        (tmp_path / "adapter" / "adapter.safetensors").write_text("")
         assert folder.missing() == ["saved_model", "predictions"]
     with open_folder(tmp_path, export=False) as folder:
         assert folder.missing() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"metrics": {"dev": {}}},
+        {"metrics": {"dev": None}},
+        {"metrics": []},
+        {"parameters": {}},
+        {"examples": {}},
+        {"seconds": "1"},
+        {"seed": None},
+        {"task": "reuters_r52"},
+    ],
+    ids=str,
+)
+def test_results_that_cannot_be_told_are_damaged(tmp_path, damage):
+    with open_folder(tmp_path) as folder:
+        folder.write_results({**RESULTS, **damage})
+        with pytest.raises(ValueError, match=r"holds a results\.json that is not a run's"):
+            folder.results()
+
+
+@pytest.mark.parametrize("name", ["adapter", "saved_model", "checkpoints", "logs", "predictions"])
+def test_what_stands_in_an_outputs_way_is_told_before_anything_is_done(tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(OSError, match=f"{name} is not a folder, but a run writes one there"):
+        open_folder(tmp_path, predict_test=True)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("nowhere")
+    with pytest.raises(OSError, match=f"{name} is not a folder"):
+        open_folder(tmp_path, predict_test=True)
+    if name in ("saved_model", "predictions"):
+        open_folder(tmp_path, export=False).close()
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):
@@ -190,7 +251,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 def test_an_error_leaves_no_lock(tmp_path):
-    open_folder(tmp_path).close()
+    begin(tmp_path)
     with pytest.raises(ValueError, match="data"):
         open_folder(tmp_path, data=8)
     open_folder(tmp_path).close()

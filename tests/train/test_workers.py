@@ -38,7 +38,7 @@ def free_ports(count):
 def job(make_tiny_folder, write_tiny_data, run_command, tmp_path_factory):
     """Starts one training in any folder; masks are drawn per replica, so it has no dropout."""
     folder = tmp_path_factory.mktemp("job")
-    encoder = make_tiny_folder(folder / "encoder", dropout=0.0)
+    encoder = make_tiny_folder(folder / "encoder", dropout=0.0, positions=96)
     files = {"train": 98, "dev": 21, "test": 19}  # None a multiple of the batch or of two.
     for seed, (split, count) in enumerate(files.items()):
         write_tiny_data(folder / f"{split}.csv", count, seed)
@@ -48,7 +48,7 @@ def job(make_tiny_folder, write_tiny_data, run_command, tmp_path_factory):
     csv = ["--task=csv", *(f"--{split}_file={split}.csv" for split in files)]
     tasks = {
         "csv": [*csv, "--max_seq_length=16", "--epochs=3"],
-        "squad": ["--task=squad", "--data_dir=squad", "--max_seq_length=32", "--epochs=1"],
+        "squad": ["--task=squad", "--data_dir=squad", "--max_seq_length=80", "--epochs=1"],
     }
 
     def start(strategy, output, *flags, task="csv", module=("-m", "train.run"), **environment):
@@ -173,6 +173,18 @@ def test_spans_train_on_two_replicas(strategy, job):
     assert received == pytest.approx(expected, abs=1e-3)
 
 
+def refuse(*processes):
+    """Returns a check of the last line that each of them says, and that all of them fail."""
+
+    def check(text):
+        for process in processes:
+            _, error = process.communicate(timeout=GUARD)
+            assert process.returncode == 1, error
+            assert text in error.strip().splitlines()[-1], error
+
+    return check
+
+
 def wait_for_a_state(output, *processes):
     while not list((output / "checkpoints").glob("step-*.index")):
         for process in processes:
@@ -188,6 +200,10 @@ def test_all_go_on_after_one_is_lost(job, runs):
     _, error = first.communicate(timeout=GUARD)
     assert first.returncode == 1
     assert "error: another worker has stopped" in error
+    # One that does not see the first's folder would go on from the start.
+    refuse(*job.start_workers(output.name, second=["--output_dir=elsewhere"]))(
+        "worker 1: the last step in --output_dir."
+    )
     finish(*job.start_workers(output.name))
     expected, received = weights(runs["multi_worker_mirrored"]), weights(output)
     for name, value in expected.items():
@@ -217,12 +233,20 @@ def test_a_signal_ends_a_worker_that_waits(number, job):
 
 
 def test_a_worker_that_fails_after_the_start_ends_the_others(job):
-    # Only with the strategy is it known that two replicas cannot share 9 examples in 3 parts.
-    wrong = ["--batch_size=9", "--gradient_accumulation_steps=3", "--output_dir=failing_second"]
-    first, second = job.start_workers("failing", second=wrong)
+    (job.folder / "broken" / "checkpoints" / "step-1.index").mkdir(parents=True)
+    first, second = job.start_workers("failing", second=["--output_dir=broken"])
     _, error = second.communicate(timeout=GUARD)
     assert second.returncode == 1
-    assert "must be a multiple of 6" in error
+    assert "step-1 cannot be read" in error
     _, error = first.communicate(timeout=GUARD)
     assert first.returncode == 1
     assert "error: another worker has stopped" in error
+
+
+def test_workers_of_unlike_runs_are_an_error_in_each(job, make_tiny_folder):
+    (job.folder / "train2.csv").write_text((job.folder / "train.csv").read_text() + "w0,0\n")
+    other = make_tiny_folder(job.folder / "other", positions=64)
+    unlike = ["--seed=1", "--adapter_size=2", "--train_file=train2.csv", f"--encoder={other}"]
+    refuse(*job.start_workers("unlike", second=unlike))(
+        "These differ from the first's: worker 1: method, seed, data, encoder. Start all"
+    )

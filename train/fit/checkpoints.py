@@ -14,6 +14,7 @@ import tf_keras
 _STEM = "step-"
 # How TensorFlow names a variable's value in a file.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_ITERATIONS = f"optimizer/_iterations{_VALUE}"
 _CHUNK = 2**24
 _SHOWN = 5  # Differences in one error.
 # What TensorFlow raises of bytes that are not what was written, of any other kind the base.
@@ -120,6 +121,11 @@ class TrainingCheckpoints:
                     "earlier one"
                 ) from error
             self._check_structure(path, reader)
+            if reader.get_tensor(_ITERATIONS) != step:
+                raise ValueError(
+                    f"the checkpoint {path} is one of step {reader.get_tensor(_ITERATIONS)}, under "
+                    "another name. Give it its own, or remove it"
+                )
             self._checkpoint.read(str(path)).assert_consumed()
             return step
         return 0
@@ -129,12 +135,13 @@ class TrainingCheckpoints:
         slots = enumerate(self._optimizer.variables)
         own = {f"trained/{index}": variable for index, variable in enumerate(self._trained)}
         own |= {f"optimizer/_variables/{index}": slot for index, slot in slots if index}
+        own["optimizer/_iterations"] = self._optimizer.iterations
         expected = {name: (list(v.shape), v.dtype.name) for name, v in own.items()}
         dtypes = reader.get_variable_to_dtype_map()
         found = {
             name.removesuffix(_VALUE): (shape, dtypes[name].name)
             for name, shape in reader.get_variable_to_shape_map().items()
-            if name.startswith(("trained/", "optimizer/_variables/"))
+            if name.startswith(("trained/", "optimizer/_variables/", "optimizer/_iterations"))
         }
         differing = [
             f"  {own[name].name if name in own else name}: "

@@ -70,7 +70,7 @@ class Objective(Protocol):
         """Returns the model's answers where they are to be handed in, for `write_predictions`."""
 
     def write_predictions(self, run_folder: str | os.PathLike, outputs: Any) -> None:
-        """Writes what `predict_test` returned into a run's folder, and replaces what was there."""
+        """Writes what `predict_test` returned into a run's `predictions`, all or nothing."""
 
     def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
         """Writes a SavedModel that takes raw text; a folder that stands there is replaced."""

@@ -113,6 +113,16 @@ def test_a_damaged_newest_falls_back_to_the_one_before(damage, part, make, tmp_p
     assert TrainingCheckpoints(tmp_path, make()).restore() == 2
 
 
+def test_a_state_under_another_name_is_an_error(make, tmp_path):
+    model = make()
+    train(model, 1)
+    TrainingCheckpoints(tmp_path, model).save()
+    for file in list(tmp_path.glob("step-1.*")):
+        file.rename(tmp_path / file.name.replace("step-1", "step-9"))
+    with pytest.raises(ValueError, match="step-9 is one of step 1, under another name"):
+        TrainingCheckpoints(tmp_path, make()).restore()
+
+
 def test_removes_what_a_cut_off_write_left(make, tmp_path):
     (tmp_path / "step-7_temp").mkdir()
     (tmp_path / "step-7_temp" / "part-00000-of-00001.data").write_text("half")

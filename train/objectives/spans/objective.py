@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.atomic import write_text
+from keras_adapters.atomic import atomic_folder
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
 from train.fit.input_pipeline import Source
@@ -138,7 +138,7 @@ class SpanObjective:
         `null_odds.json`: how much likelier no answer is than the best span.
 
         Args:
-          run_folder: the run's folder; files that stand there are replaced.
+          run_folder: the run's folder; what stands there is replaced, whole.
           outputs: one prediction per dev question.
         """
         threshold = self._decoding.null_threshold if self._data.has_unanswerable else None
@@ -148,9 +148,10 @@ class SpanObjective:
         }
         if self._data.has_unanswerable:
             files["null_odds.json"] = {p.id: p.null_difference for p in outputs}
-        for name, content in files.items():
-            text = json.dumps(content, indent=2, ensure_ascii=False)
-            write_text(pathlib.Path(run_folder, FOLDER, name), text + "\n")
+        with atomic_folder(pathlib.Path(run_folder, FOLDER)) as folder:
+            for name, content in files.items():
+                text = json.dumps(content, indent=2, ensure_ascii=False)
+                (folder / name).write_text(text + "\n", encoding="utf-8")
 
     def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
         """Writes a SavedModel that answers raw questions; see `export_span_model`."""

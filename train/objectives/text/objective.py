@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from keras_adapters.atomic import atomic_folder
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
 from train.fit.input_pipeline import Source
@@ -19,7 +20,7 @@ from train.objectives.model import POOLINGS, build_classifier
 from train.objectives.objective import Predict
 from train.objectives.text.export import export_text_model
 from train.objectives.text.metrics import evaluate
-from train.objectives.text.predictions import write_predictions, write_zip
+from train.objectives.text.predictions import FOLDER, write_predictions, write_zip
 from train.tasks.data import Examples, TaskData
 from train.tasks.forms import Regression
 from train.tasks.task import Task
@@ -121,10 +122,11 @@ class TextObjective:
     ) -> None:
         """Writes what `predict_test` returned, one file per split, and their zip."""
         names, files = self._data.label_names, {}
-        for name, values in outputs.items():
-            split = self._data.unlabelled[name]
-            files[name] = write_predictions(run_folder, name, split, names, values)
-        write_zip(pathlib.Path(run_folder, "submission.zip"), files)
+        with atomic_folder(pathlib.Path(run_folder, FOLDER)) as folder:
+            for name, values in outputs.items():
+                split = self._data.unlabelled[name]
+                files[name] = write_predictions(folder, name, split, names, values)
+            write_zip(pathlib.Path(run_folder, "submission.zip"), files)
 
     def export(self, folder: str | os.PathLike, model: tf_keras.Model) -> None:
         """Writes the SavedModel that takes raw text."""

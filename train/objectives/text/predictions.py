@@ -39,16 +39,16 @@ FILES = {
 
 
 def write_predictions(
-    run_folder: str | os.PathLike,
+    folder: str | os.PathLike,
     name: str,
     examples: Examples,
     label_names: Sequence[str],
     outputs: np.ndarray,
 ) -> pathlib.Path:
-    """Writes a model's predictions of one test split to `predictions/<name>.tsv` of a run.
+    """Writes a model's predictions of one test split to `<name>.tsv` in a folder.
 
     Args:
-      run_folder: the run's folder.
+      folder: where; it stands there.
       name: a key of `FILES`, as in `TaskData.unlabelled`.
       examples: the split.
       label_names: names of the classes; not looked at for values.
@@ -71,7 +71,7 @@ def write_predictions(
         )
     ids = examples.ids or [str(number) for number in range(len(examples))]
     predictions = _spell(FILES[name], label_names, outputs)
-    path = pathlib.Path(run_folder, FOLDER, f"{name}.tsv")
+    path = pathlib.Path(folder, f"{name}.tsv")
     rows = [f"{id_}\t{prediction}" for id_, prediction in zip(ids, predictions, strict=True)]
     write_text(path, "\n".join([_HEADER, *rows]) + "\n")
     return path

@@ -35,7 +35,7 @@ def test_every_test_split_of_glue_has_a_file():
 )
 def test_bytes_are_as_the_site_wants_them(tmp_path, name, labels, outputs, content):
     path = write_predictions(tmp_path, name, some(3), labels, outputs)
-    assert path == tmp_path / "predictions" / f"{name}.tsv"
+    assert path == tmp_path / f"{name}.tsv"
     assert path.read_bytes() == b"index\tprediction\n" + content
 
 

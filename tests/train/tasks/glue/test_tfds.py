@@ -1,6 +1,8 @@
 import io
+import json
 import random
 import shutil
+import socket
 import urllib.error
 import urllib.request
 
@@ -197,3 +199,34 @@ def test_any_damage_is_an_error_or_harmless(copy_of):
             assert data.unlabelled == expected.unlabelled
     assert len(errors) > 10
     assert all("Remove this folder" in error for error in errors)
+
+
+def test_a_worker_of_tf_config_trains_on_it(prepared, make_tiny_folder, run_command, tmp_path):
+    # Workers must find each other before TensorFlow Datasets computes anything.
+    encoder = make_tiny_folder(tmp_path / "encoder")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {"cluster": {"worker": [address]}, "task": {"type": "worker", "index": 0}}
+    done = run_command(
+        "-m",
+        "train.run",
+        "--task=mnli",
+        f"--data_dir={prepared}",
+        f"--encoder={encoder}",
+        "--output_dir=run",
+        "--adapter_size=4",
+        "--max_seq_length=16",
+        "--batch_size=2",
+        "--epochs=1",
+        "--predict_test",
+        "--noexport",
+        cwd=tmp_path,
+        environment={"TF_CONFIG": json.dumps(config)},
+    )
+    assert done.returncode == 0, done.err
+    assert "Strategy: multi_worker_mirrored, since TF_CONFIG lists workers" in done.out
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["metrics"].keys() == {"dev", "dev_mismatched"}
+    predictions = sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir())
+    assert predictions == ["AX.tsv", "MNLI-m.tsv", "MNLI-mm.tsv"]
