@@ -61,7 +61,7 @@ def test_alberts_layers_share_two_adapters_and_cannot_be_chosen(garden):
             add_adapters(encoder, AdapterConfig(4, layers=layers))
     add_adapters(encoder, AdapterConfig(4, layers=(0, 1, 2)))
     assert len(garden.adapters_in(encoder)) == 2
-    with pytest.raises(ValueError, match="share one block, .* top_layers=1"):
+    with pytest.raises(ValueError, match=r"share one block, .* top_layers=1"):
         freezing.set_trainable(
             garden.classifier(encoder), encoder, Method.named("top_layers", top_layers=1)
         )
