@@ -21,7 +21,7 @@ from keras_adapters.atomic import atomic_folder
 from keras_adapters.fingerprint import fingerprint
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.model_garden.adapted import insertion_of
-from keras_adapters.model_garden.splice import add_adapters, take_out_adapters
+from keras_adapters.model_garden.splice import add_adapters, take_out_adapters, trace_anew
 from keras_adapters.model_garden.variables import assign_all, check_inside, encoder_variables
 
 FORMAT = "keras_adapters"
@@ -138,7 +138,7 @@ def load_adapter(
         if added:
             take_out_adapters(encoder)
         raise AdapterFileError(str(error)) from error
-    _trace_anew(model, encoder)
+    trace_anew(encoder if model is None else model)
     return description["metadata"]
 
 
@@ -166,17 +166,9 @@ def remove_adapter(
     if model is not None:
         check_inside(model, encoder)
     take_out_adapters(encoder)
-    _trace_anew(model, encoder)
+    if model is not None:
+        trace_anew(model)
     return encoder
-
-
-def _trace_anew(*models: tf_keras.layers.Layer | None) -> None:
-    """Makes models, and those inside of them, forget what they have traced."""
-    for outer in models:
-        for model in (outer, *outer.submodules) if outer is not None else ():
-            if isinstance(model, tf_keras.Model):
-                model.predict_function = model.test_function = model.train_function = None
-                model.train_tf_function = None
 
 
 def _match_adapters(

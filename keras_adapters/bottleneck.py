@@ -8,6 +8,7 @@ live in a `tf_keras` model nor the other way round. `keras_adapters.keras3` and
 from __future__ import annotations
 
 import functools
+import numbers
 from typing import Any
 
 from keras_adapters.methods.bottleneck import check_bottleneck
@@ -33,30 +34,33 @@ class Bottleneck:
         size, init_stddev, dropout = check_bottleneck(size, init_stddev, dropout)
         super().__init__(**kwargs)
         self.size = size
-        self.activation = activation
+        self._activation = self._find_activation(activation)
+        # A config holds a dictionary where the argument was a layer.
+        self.activation = self._activation if isinstance(activation, dict) else activation
         self.init_stddev = init_stddev
         self.dropout = dropout
-        self._activation = self._find_activation(activation)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Makes `down` [d, m] and `up` [m, d] for inputs of shape [..., d].
 
         Raises:
-          ValueError: the inputs' last dimension is unknown.
+          ValueError: the inputs are not one tensor, or their last dimension is unknown.
         """
-        shape = tuple(input_shape)
+        shape = tuple(input_shape or ())
         width = shape[-1] if shape else None
-        if width is None:
+        if isinstance(input_shape, dict) or not isinstance(width, numbers.Integral):
             raise ValueError(
-                "the last dimension of an adapter's inputs must be known when it is built. "
-                f"Received: input_shape={shape}"
+                "an adapter takes one tensor, whose last dimension must be known when it is "
+                f"built. Received: input_shape={input_shape}"
             )
         self.down = self._dense("down", self.size)
         self.up = self._dense("up", int(width))
         self._dropout = self.keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self._build_child(self.down, shape)
         self._build_child(self.up, (*shape[:-1], self.size))
+        if isinstance(self._activation, self.keras.layers.Layer) and not self._activation.built:
+            self._build_child(self._activation, (*shape[:-1], self.size))
         super().build(input_shape)
         # The children were not there yet when the layer was frozen.
         for child in (self.down, self.up, self._dropout):
@@ -99,7 +103,7 @@ class Bottleneck:
         raise NotImplementedError
 
     def _find_activation(self, activation: Any) -> Any:
-        if activation == "gelu_tanh":
+        if isinstance(activation, str) and activation == "gelu_tanh":
             return functools.partial(self.keras.activations.gelu, approximate=True)
         found, problem = None, None
         try:

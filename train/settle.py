@@ -80,12 +80,11 @@ def _check_against_encoder(config: RunConfig, encoder: EncoderFiles) -> None:
             f"first, and the encoder's longest sequence is the second. "
             f"Received: {config.model.max_seq_length}"
         )
-    blocks = encoder.config["num_hidden_layers"]
-    if config.method.top_layers is not None and config.method.top_layers > blocks:
-        raise ValueError(
-            f"--top_layers must be 1 to {blocks}, the encoder's number of blocks. "
-            f"Received: {config.method.top_layers}"
-        )
+    try:
+        config.method.check_blocks(encoder.config["num_hidden_layers"])
+    except ValueError as error:
+        given = "--top_layers" if config.method.top_layers is not None else "--method"
+        raise ValueError(f"{given} does not fit the encoder: {error}") from error
 
 
 def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:

@@ -7,7 +7,14 @@ import json
 import re
 from typing import Any
 
-from keras_adapters.methods.checks import distinct, read_object, real_number, sequence, whole_number
+from keras_adapters.methods.checks import (
+    distinct,
+    read_object,
+    real_number,
+    sequence,
+    shown,
+    whole_number,
+)
 
 PLACES = ("attention", "feed_forward")
 # Functions of `keras.activations` that are no activations, or none of one tensor to another.
@@ -33,10 +40,10 @@ def check_bottleneck(size: Any, init_stddev: Any, dropout: Any) -> tuple[int, fl
     size = whole_number("size", size, 1)
     init_stddev = real_number("init_stddev", init_stddev)
     if not init_stddev > 0:
-        raise ValueError(f"`init_stddev` must be above 0. Received: init_stddev={init_stddev!r}")
+        raise ValueError(f"`init_stddev` must be above 0. Received: init_stddev={init_stddev}")
     dropout = real_number("dropout", dropout)
     if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
     return size, init_stddev, dropout
 
 
@@ -78,15 +85,15 @@ class AdapterConfig:
         if not known or self.activation in NOT_ACTIVATIONS:
             raise ValueError(
                 "`activation` must be the name of a Keras activation. "
-                f"Received: activation={self.activation!r}"
+                f"Received: activation={shown(self.activation)}"
             )
         # JSON has no tuples: lists become tuples here so that equal settings compare equal.
         object.__setattr__(self, "places", sequence("places", self.places))
-        unknown = [place for place in self.places if place not in PLACES]
+        unknown = [p for p in self.places if not isinstance(p, str) or p not in PLACES]
         if unknown or not self.places:
             raise ValueError(
                 f"`places` must name at least one of {PLACES} and nothing else. "
-                f"Received: places={self.places!r}"
+                f"Received: places={shown(self.places)}"
             )
         distinct("places", self.places)
         if self.layers is not None:
@@ -96,6 +103,21 @@ class AdapterConfig:
             layers = tuple(whole_number("layers", index, 0) for index in indices)
             object.__setattr__(self, "layers", layers)
             distinct("layers", self.layers)
+
+    def check_blocks(self, blocks: int) -> None:
+        """Checks the settings against an encoder.
+
+        Args:
+          blocks: the encoder's number of blocks.
+
+        Raises:
+          ValueError: `layers` names a block that the encoder does not have.
+        """
+        beyond = [index for index in self.layers or () if index >= blocks]
+        if beyond:
+            raise ValueError(
+                f"`layers` must be below the encoder's {blocks} blocks. Received: {beyond}"
+            )
 
     def to_json(self) -> str:
         """Returns the settings as a JSON object."""

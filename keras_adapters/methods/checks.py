@@ -10,15 +10,25 @@ from collections.abc import Collection
 from typing import Any
 
 
+def shown(value: Any) -> str:
+    """Returns a value as an error shows it."""
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no integers of more than some thousands of digits.
+        return f"a value of type {type(value).__name__} with too many digits to show"
+
+
 def whole_number(name: str, value: Any, least: int) -> int:
     """Returns an integer of Python's or NumPy's as Python's.
 
     Raises:
-      ValueError: it is no integer, or below `least`.
+      ValueError: it is no integer, below `least` or beyond 32 bits.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not least <= value < 2**31:
         raise ValueError(
-            f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}"
+            f"`{name}` must be an integer of at least {least} and below 2**31. "
+            f"Received: {name}={shown(value)}"
         )
     return int(value)
 
@@ -34,7 +44,7 @@ def real_number(name: str, value: Any) -> float:
         with contextlib.suppress(OverflowError):  # An integer may be beyond all floats.
             number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={shown(value)}")
     return number
 
 
@@ -45,14 +55,14 @@ def sequence(name: str, values: Any) -> tuple[Any, ...]:
       ValueError: it is none of them; a set, say, has no order.
     """
     if not isinstance(values, list | tuple | range):
-        raise ValueError(f"`{name}` must be a list or a tuple. Received: {name}={values!r}")
+        raise ValueError(f"`{name}` must be a list or a tuple. Received: {name}={shown(values)}")
     return tuple(values)
 
 
 def distinct(name: str, values: tuple[Any, ...]) -> None:
     """Raises a ValueError if a value is there twice."""
     if len(set(values)) != len(values):
-        raise ValueError(f"`{name}` must not repeat a value. Received: {name}={values!r}")
+        raise ValueError(f"`{name}` must not repeat a value. Received: {name}={shown(values)}")
 
 
 def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
@@ -76,7 +86,7 @@ def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
     if keys is None or set(keys) - set(names) or len(set(keys)) < len(keys):
         raise ValueError(
             f"{what} is a JSON object with the keys {sorted(names)}, each at most once. "
-            f"Received: {text!r}{problem}"
+            f"Received: {shown(text)}{problem}"
         )
     return {key: _plain(what, value) for key, value in pairs}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.methods.checks import read_object, whole_number
+from keras_adapters.methods.checks import read_object, shown, whole_number
 
 # What can be inserted, by the `type` that JSON carries.
 INSERTIONS = {"bottleneck": AdapterConfig}
@@ -87,14 +87,16 @@ class Method:
         if self.insertion is not None and type(self.insertion) not in INSERTIONS.values():
             raise ValueError(
                 f"`insertion` must be None or one of {_names(INSERTIONS.values())}. "
-                f"Received: insertion={self.insertion!r}"
+                f"Received: insertion={shown(self.insertion)}"
             )
-        if self.trains not in PARTS:
-            raise ValueError(f"`trains` must be one of {PARTS}. Received: trains={self.trains!r}")
+        if not isinstance(self.trains, str) or self.trains not in PARTS:
+            raise ValueError(
+                f"`trains` must be one of {PARTS}. Received: trains={shown(self.trains)}"
+            )
         if (self.trains == "top_layers") != (self.top_layers is not None):
             raise ValueError(
                 "`top_layers` goes with the training of the top layers and with no other. "
-                f"Received: trains={self.trains!r}, top_layers={self.top_layers!r}"
+                f"Received: trains={shown(self.trains)}, top_layers={shown(self.top_layers)}"
             )
         if self.top_layers is not None:
             object.__setattr__(self, "top_layers", whole_number("top_layers", self.top_layers, 1))
@@ -114,14 +116,16 @@ class Method:
           ValueError: there is no such row, or an argument is not one of the row's.
         """
         if not isinstance(name, str) or name not in METHODS:
-            raise ValueError(f"`method` must be one of {tuple(METHODS)}. Received: method={name!r}")
+            raise ValueError(
+                f"`method` must be one of {tuple(METHODS)}. Received: method={shown(name)}"
+            )
         row = METHODS[name]
         if insertion is None and row.insertion:
             insertion = row.insertion()
         if not (insertion is None if row.insertion is None else type(insertion) is row.insertion):
             wanted = row.insertion.__name__ if row.insertion else "nothing"
             raise ValueError(
-                f"the method {name!r} inserts {wanted}. Received: insertion={insertion!r}"
+                f"the method {shown(name)} inserts {wanted}. Received: insertion={shown(insertion)}"
             )
         return cls(insertion, row.trains, top_layers)
 
@@ -145,7 +149,7 @@ class Method:
                 return cls.named(name, method)
         raise ValueError(
             f"`method` must be a Method, one of the names {tuple(METHODS)} or one of "
-            f"{_names(INSERTIONS.values())}. Received: method={method!r}"
+            f"{_names(INSERTIONS.values())}. Received: method={shown(method)}"
         )
 
     @property
@@ -155,6 +159,23 @@ class Method:
         rows = [name for name, row in METHODS.items() if row.insertion is inserted]
         exact = [name for name in rows if METHODS[name].trains == self.trains]
         return (exact or rows)[0]
+
+    def check_blocks(self, blocks: int) -> None:
+        """Checks the method against an encoder, before there is one.
+
+        Args:
+          blocks: the encoder's number of blocks.
+
+        Raises:
+          ValueError: `top_layers` is above it, or what is inserted does not fit.
+        """
+        if self.top_layers is not None and self.top_layers > blocks:
+            raise ValueError(
+                f"`top_layers` must be 1 to {blocks}, the encoder's number of blocks. "
+                f"Received: top_layers={self.top_layers}"
+            )
+        if self.insertion is not None:
+            self.insertion.check_blocks(blocks)
 
     def to_json(self) -> str:
         """Returns the method as a JSON object; of what is inserted it says the `type`."""
@@ -179,7 +200,7 @@ class Method:
             if not isinstance(kind, str) or kind not in INSERTIONS:
                 raise ValueError(
                     f"`insertion` must be null or an object whose `type` is one of "
-                    f"{tuple(INSERTIONS)}. Received: {insertion!r}"
+                    f"{tuple(INSERTIONS)}. Received: {shown(insertion)}"
                 )
             rest = {key: value for key, value in insertion.items() if key != "type"}
             insertion = INSERTIONS[kind].from_json(json.dumps(rest))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -77,6 +78,21 @@ class Adapted:
         freeze_parts(encoder, frozen)
         object.__setattr__(encoder, "_to_freeze", frozen)
         return encoder
+
+    def get_embedding_table(self) -> Any:
+        """Returns the word embeddings, and warns of a head that would train them.
+
+        A masked language model's layer takes them for a weight of its own.
+        """
+        table = super().get_embedding_table()
+        if not any(variable is table for variable in self.trainable_variables):
+            warnings.warn(
+                f"the word embeddings of {self.name!r} are frozen, but a layer that holds them "
+                "trains them all the same: call `keras_adapters.set_trainable(model, encoder, "
+                "method)` on the model that is made, or reloaded, before it is compiled",
+                stacklevel=2,
+            )
+        return table
 
     def finalize_state(self) -> None:
         """Freezes again what was frozen when the encoder was saved.

@@ -17,7 +17,13 @@ from keras_adapters.model_garden.adapted import (
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.insertion import insert
 from keras_adapters.model_garden.layers import is_inserted
-from keras_adapters.model_garden.splice import build, check_insertion, check_not_compiled
+from keras_adapters.model_garden.splice import (
+    build,
+    check_method,
+    check_no_adapters,
+    check_not_compiled,
+    trace_anew,
+)
 from keras_adapters.model_garden.variables import check_inside, owners
 
 
@@ -58,16 +64,17 @@ def adapt(
     host_of(encoder)
     method = _meant(encoder, method)
     present = insertion_of(encoder)
-    if method.insertion != present or present is None:
-        check_insertion(encoder, method.insertion)
+    if method.insertion != present:
+        check_no_adapters(encoder)
+    check_method(encoder, method)
     check_not_compiled(encoder)
-    _check_top_layers(encoder, method)
     build(encoder)
     original = original_of(encoder)
     if method.insertion != present:
         insert(encoder, method.insertion)
     become_adapted(encoder, method, original)
     _freeze(encoder, method)
+    trace_anew(encoder)
     return encoder
 
 
@@ -119,13 +126,14 @@ def set_trainable(
             "`keras_adapters.adapt(encoder, method)`, or `add_adapters(encoder, config)` first.\n"
             f"  encoder: {present}\n  method:  {meant.insertion}"
         )
-    _check_top_layers(encoder, meant)
+    check_method(encoder, meant)
     check_inside(model, encoder)
     check_not_compiled(model)
     become_adapted(encoder, Method(present, meant.trains, meant.top_layers), original_of(encoder))
     _train_head(model, encoder)
     _freeze(encoder, meant)
     _share(model, encoder)
+    trace_anew(model)
 
 
 def _meant(encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str) -> Method:
@@ -135,23 +143,6 @@ def _meant(encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str)
         if present is not None and type(present) is METHODS[method].insertion:
             return Method.named(method, present)
     return Method.of(method)
-
-
-def _check_top_layers(encoder: tf_keras.layers.Layer, method: Method) -> None:
-    if method.top_layers is None:
-        return
-    host = host_of(encoder)
-    count = len(host.blocks(encoder))
-    if method.top_layers > count:
-        raise ValueError(
-            f"`top_layers` must be 1 to {count}, the encoder's number of blocks. "
-            f"Received: top_layers={method.top_layers}"
-        )
-    if host.shares_blocks(encoder):
-        raise ValueError(
-            f"the method 'top_layers' needs layers of their own. {host.encoder_class.__name__}'s "
-            f"{count} layers share one block"
-        )
 
 
 def _freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:

@@ -59,29 +59,46 @@ class ProjectionThenAdapter(tf_keras.layers.EinsumDense):
 
 
 def insert(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> None:
-    """Puts a layer at each site of a built encoder that its settings choose."""
+    """Puts a layer at each site of a built encoder that its settings choose.
+
+    All layers are made before the first is put: for want of memory none is.
+    """
     host = host_of(encoder)
     blocks = host.blocks(encoder)
     chosen = {id(blocks[index]): blocks[index] for index in config.layers or range(len(blocks))}
-    for block in chosen.values():
-        for site in host.sites(block):
-            if site.place in config.places:
-                insert_at(site, block, config)
+    planned = [
+        (site, block, _make_for(site, block, config))
+        for block in chosen.values()
+        for site in host.sites(block)
+        if site.place in config.places
+    ]
+    for site, block, layer in planned:
+        _put(site, block, layer)
 
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
     """Puts a layer at the end of one sub-layer."""
+    _put(site, block, _make_for(site, block, config))
+
+
+def _make_for(
+    site: Site, block: tf_keras.layers.Layer, config: AdapterConfig
+) -> tf_keras.layers.Layer:
     name = f"{site.name}_adapter"
     layer = make_layer(config, dtype=block.dtype_policy, name=name)
     with tf.name_scope(f"{block.name}/{name}"):
         layer.build(tf.TensorShape([None, None, site.width]))
+    return layer
+
+
+def _put(site: Site, block: tf_keras.layers.Layer, layer: tf_keras.layers.Layer) -> None:
     if site.attribute:
         wrapped = DropoutThenAdapter(
             site.end, layer, dtype=block.dtype_policy, name=f"{site.name}_end"
         )
         setattr(block, site.attribute, wrapped)
         return
-    setattr(block, name, layer)
+    setattr(block, layer.name, layer)
     # Set past Keras, so that it is the block that tracks the layer, once.
     object.__setattr__(site.end, "adapter", layer)
     set_class(site.end, ProjectionThenAdapter)

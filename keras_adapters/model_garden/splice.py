@@ -15,7 +15,7 @@ from keras_adapters.model_garden.adapted import (
     is_adapted,
     original_of,
 )
-from keras_adapters.model_garden.hosts.host import Host, names_of
+from keras_adapters.model_garden.hosts.host import names_of
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
 from keras_adapters.model_garden.insertion import insert, take_out
 from keras_adapters.model_garden.layers import make_layer
@@ -49,44 +49,62 @@ def add_adapters(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> tf_ke
     Reference:
       Houlsby et al. 2019, section 2.1 and figure 2.
     """
+    if config is None:
+        raise ValueError("`config` must be settings of adapters. Received: config=None")
+    host_of(encoder)
     method = Method(config, trains="all")
-    check_insertion(encoder, config)
+    check_no_adapters(encoder)
+    check_method(encoder, method)
     check_not_compiled(encoder)
     build(encoder)
     original = original_of(encoder)
     insert(encoder, config)
     become_adapted(encoder, method, original)
+    trace_anew(encoder)
     return encoder
 
 
-def check_insertion(encoder: tf_keras.layers.Layer, config: AdapterConfig | None) -> None:
-    """Raises a ValueError if settings do not fit an encoder, or it holds other adapters."""
+def check_method(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    """Raises a ValueError if an encoder cannot be adapted, or does not fit a method."""
     host = host_of(encoder)
     if type(encoder) not in ADAPTED and not is_adapted(encoder):
         raise ValueError(
             f"`encoder` must be one of these tf-models-official encoders: {names_of(HOSTS)}, "
             f"not of a class derived from one. Received: {type(encoder).__name__}"
         )
+    blocks = len(host.blocks(encoder))
+    method.check_blocks(blocks)
+    layers = method.insertion.layers if method.insertion else None
+    chosen = f"top_layers={method.top_layers}" if method.top_layers else f"layers={layers}"
+    if host.shares_blocks(encoder) and (method.top_layers or 0 < len(layers or ()) < blocks):
+        raise ValueError(
+            f"`method` must not choose among the layers of {host.encoder_class.__name__}: its "
+            f"{blocks} layers share one block, and so what it holds. Received: {chosen}"
+        )
+    if method.insertion is not None:
+        make_layer(method.insertion)
+
+
+def check_no_adapters(encoder: tf_keras.layers.Layer) -> None:
+    """Raises a ValueError if something was inserted into an encoder."""
     if insertion_of(encoder) is not None:
         raise ValueError(
             f"`encoder` has adapters already: {insertion_of(encoder)}. Take them out with "
             "`remove_adapter(encoder)` first, load others of the same settings with "
             "`load_adapter`, or choose what trains with `set_trainable`."
         )
-    if config is not None:
-        _check_layers(config, encoder, host)
-        make_layer(config)
 
 
 def check_not_compiled(model: tf_keras.layers.Layer) -> None:
-    """Raises a ValueError if a model, or an encoder that is one, is compiled already."""
-    if getattr(model, "_is_compiled", False):
-        raise ValueError(
-            f"`model` must not be compiled yet, for it would go on training what it did: compile "
-            "it afterwards. A reloaded model is not with `load_model(path, compile=False)`; of "
-            "one that is, `tf_keras.Model(model.input, model.output)` makes another that is "
-            f"not. Received: {model.name!r}, compiled"
-        )
+    """Raises a ValueError if a model or one inside of it is compiled already."""
+    for inner in (model, *model.submodules):
+        if getattr(inner, "_is_compiled", False):
+            raise ValueError(
+                "`model` must not be compiled yet, for it would go on training what it did: "
+                "compile it afterwards. A reloaded model is not with `load_model(path, "
+                "compile=False)`; of one that is, `tf_keras.Model(model.input, model.output)` "
+                f"makes another that is not. Received: {inner.name!r}, compiled"
+            )
 
 
 def build(encoder: tf_keras.layers.Layer) -> None:
@@ -95,17 +113,12 @@ def build(encoder: tf_keras.layers.Layer) -> None:
         encoder(encoder.inputs)
 
 
-def _check_layers(config: AdapterConfig, encoder: tf_keras.layers.Layer, host: Host) -> None:
-    count = len(host.blocks(encoder))
-    chosen = set(range(count) if config.layers is None else config.layers)
-    beyond = sorted(chosen - set(range(count)))
-    if beyond:
-        raise ValueError(f"`layers` must be below the encoder's {count} blocks. Received: {beyond}")
-    if host.shares_blocks(encoder) and len(chosen) < count:
-        raise ValueError(
-            f"`layers` must be None for {host.encoder_class.__name__}: its {count} layers share "
-            f"one block, and so its adapters. Received: layers={config.layers}"
-        )
+def trace_anew(model: tf_keras.layers.Layer) -> None:
+    """Makes a model, and those inside of it, forget what they have traced."""
+    for inner in (model, *model.submodules):
+        if isinstance(inner, tf_keras.Model):
+            inner.predict_function = inner.test_function = inner.train_function = None
+            inner.train_tf_function = None
 
 
 def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
@@ -148,4 +161,5 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
     assign_all(norms, original.norms, "the LayerNorms of before")
     become_plain(encoder)
     freeze_parts(encoder, original.frozen)
+    trace_anew(encoder)
     return encoder

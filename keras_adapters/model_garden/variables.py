@@ -106,6 +106,8 @@ def owners(layers: Iterable[tf_keras.layers.Layer | None]) -> list[tf_keras.laye
 
 def check_inside(model: tf_keras.layers.Layer, encoder: tf_keras.layers.Layer) -> None:
     """Raises a ValueError unless an encoder is built and a model has its blocks' variables."""
+    if not isinstance(model, tf_keras.layers.Layer):
+        raise ValueError(f"`model` must be a model of tf_keras. Received: {type(model)}")
     held = {id(variable) for variable in model.variables}
     inside = [layer for prefix, layer in encoder_parts(encoder) if prefix.startswith("layer_")]
     if not all(id(variable) in held for layer in inside for variable in layer.variables):

@@ -109,8 +109,9 @@ def test_impossible_arguments_are_refused_by_name(layer_class, kit, argument, va
 
 @BOUND
 def test_unknown_width_is_refused(layer_class, kit):
-    with pytest.raises(ValueError, match="last dimension"):
-        layer_class(4).build((None, 5, None))
+    for shape in ((None, 5, None), (), None, [(2, 8), (2, 8)], {"a": (2, 8)}):
+        with pytest.raises(ValueError, match="last dimension"):
+            layer_class(4).build(shape)
 
 
 @BOUND
@@ -148,6 +149,22 @@ def test_model_saves_and_reloads(layer_class, kit, tmp_path):
     fresh = small_model(layer_class, kit)
     fresh.load_weights(weights)
     np.testing.assert_allclose(np.array(fresh(inputs)), expected, rtol=1e-6)
+
+
+@BOUND
+def test_an_activation_that_is_a_layer_is_saved_with_its_variables(layer_class, kit, tmp_path):
+    inputs = kit.Input((5, 8))
+    layer = layer_class(4, activation=kit.layers.PReLU(shared_axes=[1]), init_stddev=0.3)
+    model = kit.Model(inputs, layer(inputs))
+    assert len(model.trainable_variables) == 5
+    for variable in model.trainable_variables:
+        variable.assign(np.full(variable.shape, 0.3, "float32"))
+    model.save(tmp_path / "model.keras")
+    again = (keras.saving if kit is keras else tf_keras.models).load_model(tmp_path / "model.keras")
+    values = random_inputs(2, 5, 8)
+    np.testing.assert_allclose(np.array(again(values)), np.array(model(values)), rtol=1e-6)
+    again.layers[-1].trainable = False
+    assert not again.trainable_variables
 
 
 @BOUND

@@ -98,14 +98,41 @@ def make_old(path, target):
 ORDERS = pytest.mark.parametrize("ours_first", [True, False])
 
 
-@ORDERS
-def test_import_alone_is_enough_to_load_what_keras_3_wrote(ours_first, tmp_path):
+@pytest.fixture(scope="module")
+def written_by_keras_3(tmp_path_factory):
+    """A `.keras` file with the layer, and one as it was before."""
     import keras
 
+    folder = tmp_path_factory.mktemp("keras")
     inputs = keras.Input((5, 8))
     layer = keras_adapters.BottleneckAdapter(4, trainable=False)
-    keras.Model(inputs, layer(inputs)).save(tmp_path / "new.keras")
-    make_old(tmp_path / "new.keras", tmp_path / "old.keras")
+    keras.Model(inputs, layer(inputs)).save(folder / "new.keras")
+    make_old(folder / "new.keras", folder / "old.keras")
+    return folder / "new.keras", folder / "old.keras"
+
+
+@pytest.fixture(scope="module")
+def written_by_tf_keras(tmp_path_factory):
+    """A model with an adapted encoder in each of the forms, and how many of its variables train."""
+    import tf_keras
+    from official.nlp.modeling import networks
+
+    folder = tmp_path_factory.mktemp("tf_keras")
+    # With its default activation, a lambda.
+    encoder = networks.BertEncoderV2(50, 16, 1, 2, 32, 2, 24)
+    keras_adapters.adapt(encoder, keras_adapters.AdapterConfig(4))
+    hidden = encoder(encoder.inputs)["sequence_output"]
+    hidden = keras_adapters.model_garden.BottleneckAdapter(4, trainable=False)(hidden)
+    model = tf_keras.Model(encoder.inputs, hidden)
+    paths = [folder / name for name in ("new.keras", "saved_model", "model.h5", "old.keras")]
+    for path in paths[:-1]:
+        model.save(path)
+    make_old(paths[0], paths[-1])
+    return paths, encoder
+
+
+@ORDERS
+def test_import_alone_is_enough_to_load_what_keras_3_wrote(ours_first, written_by_keras_3):
     imports = ["import keras_adapters", "import keras"][:: 1 if ours_first else -1]
     program = [
         "import sys",
@@ -116,23 +143,12 @@ def test_import_alone_is_enough_to_load_what_keras_3_wrote(ours_first, tmp_path)
         "    assert not layer.trainable_variables",
         "assert 'official' not in sys.modules",
     ]
-    run("\n".join(program), tmp_path / "new.keras", tmp_path / "old.keras", **JAX)
+    run("\n".join(program), *written_by_keras_3, **JAX)
 
 
 @ORDERS
-def test_import_alone_is_enough_to_load_what_tf_keras_wrote(ours_first, small_encoder, tmp_path):
-    import tf_keras
-    from official.nlp.modeling import networks
-
-    # With its default activation, a lambda.
-    encoder = networks.BertEncoderV2(50, 16, 1, 2, 32, 2, 24)
-    keras_adapters.adapt(encoder, keras_adapters.AdapterConfig(4))
-    hidden = encoder(encoder.inputs)["sequence_output"]
-    hidden = keras_adapters.model_garden.BottleneckAdapter(4, trainable=False)(hidden)
-    model = tf_keras.Model(encoder.inputs, hidden)
-    model.save(tmp_path / "new.keras")
-    make_old(tmp_path / "new.keras", tmp_path / "old.keras")
-    model.save(tmp_path / "saved_model")
+def test_import_alone_is_enough_to_load_what_tf_keras_wrote(ours_first, written_by_tf_keras):
+    paths, encoder = written_by_tf_keras
     imports = ["import keras_adapters", "import tf_keras"][:: 1 if ours_first else -1]
     program = [
         "import sys",
@@ -145,9 +161,8 @@ def test_import_alone_is_enough_to_load_what_tf_keras_wrote(ours_first, small_en
         "    assert not adapter.trainable_variables",
         "    print(len(encoder.trainable_variables))",
     ]
-    paths = [tmp_path / name for name in ("new.keras", "saved_model", "old.keras")]
-    trained, again, all_of_old = map(int, run("\n".join(program), *paths).split())
-    assert trained == again == len(encoder.trainable_variables)
+    *trained, all_of_old = map(int, run("\n".join(program), *paths).split())
+    assert trained == [len(encoder.trainable_variables)] * 3
     # Older files do not say what was frozen.
     assert all_of_old == len(encoder.variables)
 

@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 import pytest
@@ -65,7 +66,7 @@ def test_default_output_dir_is_named_by_the_run(settings, name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "top_layers", "top_layers": 7}, "--top_layers must be 1 to 6"),
+        ({"method": "top_layers", "top_layers": 7}, "--top_layers does not fit .* be 1 to 6"),
         ({"max_seq_length": 2}, "--max_seq_length must be 3 to 512"),
         ({"max_seq_length": 513}, "--max_seq_length must be 3 to 512"),
         ({"task": "squad", "max_seq_length": 64}, "--max_seq_length must be 68 to 512"),
@@ -78,6 +79,13 @@ def test_default_output_dir_is_named_by_the_run(settings, name):
 def test_what_does_not_fit_is_an_error_before_any_data_is_read(settings, message):
     with pytest.raises(ValueError, match=message):
         settled(**settings)
+
+
+def test_adapters_in_blocks_that_the_encoder_lacks_are_an_error():
+    config = RunConfig.from_settings("reuters_r8")
+    config = dataclasses.replace(config, method=Method(AdapterConfig(4, layers=(2, 6))))
+    with pytest.raises(ValueError, match=r"--method does not fit .* 6 blocks. Received: \[6\]"):
+        settle(config, find_encoder(config.model.encoder))
 
 
 def test_a_pair_of_columns_needs_more_tokens(csv_files):

@@ -29,6 +29,8 @@ def test_is_frozen():
         ("size", True),
         ("size", None),
         ("size", "64"),
+        ("size", 2**31),
+        ("places", [np.arange(2)]),
         ("size", np.float32(4)),
         ("size", np.array(4)),
         ("size", np.bool_(True)),
@@ -112,3 +114,9 @@ def test_numbers_of_numpy_become_pythons():
     assert AdapterConfig(layers=range(2)).layers == (0, 1)
     assert {type(n) for n in (config.size, *config.layers)} == {int}
     assert {type(n) for n in (config.init_stddev, config.dropout)} == {float}
+
+
+def test_numbers_of_thousands_of_digits_are_refused_by_name():
+    for name in ("size", "init_stddev", "dropout", "places", "layers", "activation"):
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            AdapterConfig(**{name: 10**5000})

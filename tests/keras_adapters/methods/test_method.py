@@ -69,3 +69,24 @@ def test_what_means_no_method_is_refused(method):
 def test_from_json_refuses_other_objects(text):
     with pytest.raises(ValueError):  # noqa: PT011 - each has the message of its own argument.
         Method.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "blocks", "message"),
+    [
+        (Method.named("top_layers", top_layers=4), 3, r"`top_layers` must be 1 to 3"),
+        (Method(AdapterConfig(4, layers=(0, 3, 7))), 3, r"3 blocks. Received: \[3, 7\]"),
+    ],
+)
+def test_whether_a_method_fits_is_told_without_an_encoder(method, blocks, message):
+    with pytest.raises(ValueError, match=message):
+        method.check_blocks(blocks)
+    method.check_blocks(8)
+    Method.of("full").check_blocks(1)
+
+
+@pytest.mark.parametrize("make", [Method.of, Method.named, lambda x: Method(trains=x)])
+def test_what_cannot_be_shown_or_compared_is_refused_by_name(make):
+    for value in (10**5000, [10**5000], np.arange(3)):
+        with pytest.raises(ValueError, match=r"`method`|`trains`"):
+            make(value)

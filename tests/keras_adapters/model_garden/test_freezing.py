@@ -1,3 +1,6 @@
+import warnings
+
+import keras
 import numpy as np
 import pytest
 import tf_keras
@@ -16,8 +19,12 @@ def classifier(encoder):
     return model, encoder
 
 
+def two_blocks():
+    return networks.BertEncoderV2(50, 16, 2, 2, 32, 2, 24)
+
+
 def method_named(name):
-    return Method.named(name, top_layers=2) if name == "top_layers" else name
+    return Method.named(name, top_layers=1) if name == "top_layers" else name
 
 
 @pytest.mark.parametrize(
@@ -37,15 +44,17 @@ def test_impossible_combinations_are_refused(method, message, small_encoder):
     assert type(encoder) is networks.BertEncoderV2
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_training_leaves_frozen_variables_bit_identical_on_real_weights(method, minilm):
-    encoder = load_encoder(minilm.folder, output_range=1)
+@pytest.mark.parametrize(
+    ("method", "real"), [*((method, False) for method in METHODS), ("adapters", True)]
+)
+def test_training_leaves_frozen_variables_bit_identical(method, real, minilm):
+    encoder = load_encoder(minilm.folder, output_range=1) if real else two_blocks()
     if method == "adapters":
         add_adapters(encoder, AdapterConfig(8))
     model, _ = classifier(encoder)
     freezing.set_trainable(model, encoder, method_named(method))
     rng = np.random.default_rng(0)
-    ids = rng.integers(1000, 30000, (8, 12)).astype("int32")
+    ids = rng.integers(1, 50, (8, 12)).astype("int32")
     inputs = {
         "input_word_ids": ids,
         "input_mask": np.ones_like(ids),
@@ -120,6 +129,42 @@ def test_a_compiled_model_is_refused(small_encoder):
     assert len(anew.trainable_variables) == 2
 
 
+def test_a_compiled_model_inside_the_model_is_refused(small_encoder):
+    inner, encoder = classifier(small_encoder())
+    inner.compile("sgd", "mse")
+    model = tf_keras.Model(encoder.inputs, tf_keras.layers.Dense(2)(inner(encoder.inputs)))
+    with pytest.raises(ValueError, match="must not be compiled yet"):
+        freezing.set_trainable(model, encoder, "feature_based")
+    assert len(model.trainable_variables) == len(model.variables)
+
+
+@pytest.mark.parametrize("model", [None, "model", keras.Sequential()], ids=str)
+def test_what_is_no_model_of_tf_keras_is_refused(model, small_encoder):
+    with pytest.raises(ValueError, match="`model` must be a model of tf_keras"):
+        freezing.set_trainable(model, small_encoder(), "full")
+
+
+def test_a_class_derived_from_an_encoders_is_refused(small_encoder):
+    class Derived(networks.BertEncoderV2):
+        pass
+
+    model, encoder = classifier(small_encoder(Derived))
+    with pytest.raises(ValueError, match="not of a class derived"):
+        freezing.set_trainable(model, encoder, "feature_based")
+    assert len(model.trainable_variables) == len(model.variables)
+
+
+def test_an_encoder_that_predicted_before_uses_what_was_inserted(small_encoder, tokens):
+    config = AdapterConfig(4, init_stddev=0.5)
+    for change in (freezing.adapt, add_adapters):
+        encoder = small_encoder(networks.BertEncoder)
+        before = encoder.predict(tokens, verbose=0)["pooled_output"]
+        change(encoder, config)
+        after = encoder.predict(tokens, verbose=0)["pooled_output"]
+        np.testing.assert_allclose(after, encoder(tokens)["pooled_output"], atol=1e-6)
+        assert np.abs(after - before).max() > 1e-4
+
+
 def test_an_encoder_that_is_itself_a_compiled_model_is_refused(small_encoder):
     encoder = small_encoder(networks.BertEncoder)
     encoder.compile("sgd", "mse")
@@ -191,6 +236,22 @@ def test_tied_word_embeddings_are_frozen_and_come_back(small_encoder):
     assert {id(v) for v in model.trainable_variables} > set(before)
 
 
+def test_a_head_that_would_train_the_frozen_word_embeddings_is_warned_of(tmp_path):
+    encoder = freezing.adapt(two_blocks(), AdapterConfig(4))
+    with pytest.warns(UserWarning, match=r"are frozen(.|\n)*set_trainable"):
+        model = masked_language_model(encoder)
+    freezing.set_trainable(model, encoder)
+    trained = len(model.trainable_variables)
+    model.save(tmp_path / "saved_model")
+    with pytest.warns(UserWarning, match="are frozen"):
+        again = tf_keras.models.load_model(tmp_path / "saved_model")
+    freezing.set_trainable(again, again.encoder_network)
+    assert len(again.trainable_variables) == trained
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        freezing.adapt(encoder, Method(AdapterConfig(4), trains="all")).get_embedding_table()
+
+
 def test_adapt_is_both_halves(small_encoder, tokens):
     model, encoder = classifier(small_encoder())
     before = model(tokens)
@@ -248,9 +309,9 @@ METHODS_TOLD = [
 
 
 @pytest.mark.parametrize("form", ["clone", "model.keras", "model.h5", "saved_model"])
-def test_every_method_survives_reloading(form, small_encoder, tmp_path, tokens):
+def test_every_method_survives_reloading(form, tmp_path):
     for method in METHODS_TOLD[-2:] if form == "saved_model" else METHODS_TOLD:
-        encoder = freezing.adapt(small_encoder(), method)
+        encoder = freezing.adapt(two_blocks(), method)
         model, _ = classifier(encoder)
         encoder.pooler_layer.trainable = False  # What is frozen by hand is kept too.
         if form == "clone":

@@ -6,7 +6,8 @@ from official.nlp.modeling import networks
 
 from keras_adapters import AdapterConfig
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.model_garden import BottleneckAdapter, add_adapters
+from keras_adapters.model_garden import BottleneckAdapter, add_adapters, insertion
+from keras_adapters.model_garden.layers import make_layer
 from keras_adapters.model_garden.variables import encoder_variables
 
 BOTH = pytest.mark.parametrize("cls", [networks.BertEncoderV2, networks.BertEncoder])
@@ -163,6 +164,28 @@ def test_a_class_derived_from_an_encoders_is_refused(small_encoder):
 
     with pytest.raises(ValueError, match="not of a class derived"):
         add_adapters(small_encoder(Derived), AdapterConfig(4))
+
+
+def test_no_settings_are_refused(small_encoder):
+    with pytest.raises(ValueError, match="`config` must be"):
+        add_adapters(small_encoder(), None)
+
+
+def test_for_want_of_memory_no_adapter_is_put(small_encoder, monkeypatch):
+    encoder = small_encoder()
+    made = []
+
+    def make(config, **kwargs):
+        made.append(make_layer(config, **kwargs))
+        if len(made) == 4:
+            raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+        return made[-1]
+
+    monkeypatch.setattr(insertion, "make_layer", make)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        add_adapters(encoder, AdapterConfig(4))
+    assert not adapters_in(encoder)
+    assert type(encoder) is networks.BertEncoderV2
 
 
 class TwoOfOneName(tf_keras.layers.Layer):
