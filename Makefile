@@ -14,7 +14,6 @@ BIN := $(abspath $(VENV))/bin
 REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -d" " -f1)
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test quick official-tests siege tpu-compile bazel lint format clean
 
