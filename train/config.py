@@ -13,6 +13,7 @@ from typing import Any
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.encoders.find import DEFAULT
+from train.fit.workers import WORKER_MINUTES
 from train.tasks.files import DataFiles
 from train.tasks.table import TASKS
 from train.tasks.task import check_files
@@ -122,7 +123,7 @@ class DeviceConfig:
     strategy: str = "auto"
     tpu: str | None = None
     steps_per_execution: int | None = None
-    worker_minutes: float = 5.0
+    worker_minutes: float = WORKER_MINUTES
 
     def __post_init__(self) -> None:
         _check_choice("strategy", self.strategy, STRATEGIES)

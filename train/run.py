@@ -13,7 +13,7 @@ from train import command
 from train.config import POOLINGS, PRECISIONS, STRATEGIES, RunConfig
 from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
 from train.fit.interruptions import Interruptions, Preempted, end_process
-from train.fit.workers import is_first_worker, several_workers
+from train.fit.workers import WORKER_MINUTES, is_first_worker, several_workers
 from train.quiet import quiet_tensorflow
 from train.run_folder import RunFolder
 from train.settle import settle
@@ -51,7 +51,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
 flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
-flags.DEFINE_float("worker_minutes", 5.0, "Minutes that a worker waits for the others' start.")
+flags.DEFINE_float(
+    "worker_minutes", WORKER_MINUTES, "Minutes that a worker waits for the others' start."
+)
 flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: every step.")
 flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")

@@ -11,10 +11,9 @@ import tensorflow as tf
 from official.common import distribute_utils
 
 from train.fit import rendezvous
-from train.fit.workers import has_local_tpu, read_workers, several_workers
+from train.fit.workers import WORKER_MINUTES, has_local_tpu, read_workers, several_workers
 
 _CONNECT_SECONDS = 5
-WORKER_MINUTES = 5.0
 
 
 def make_strategy(

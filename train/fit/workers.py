@@ -8,6 +8,7 @@ import os
 import pathlib
 from typing import Any
 
+WORKER_MINUTES = 5.0  # That one waits for the others at the start.
 _VARIABLE = "TF_CONFIG"
 _KINDS = ("chief", "worker")  # In the order in which they are numbered.
 

@@ -153,7 +153,7 @@ def test_in_another_thread_it_does_without():
 def test_the_first_ends_a_process_that_is_not_training(number, where, start):
     process = start(*where)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 128 + number
     name = signal.Signals(number).name
     assert (
