@@ -48,7 +48,10 @@ def command(tmp_path):
         ("--task=reuters_r8 --adapter_sise=8", "'adapter_sise'. Did you mean: adapter_size"),
         ("--task=reuters_r8 8", "flags start with --: 8"),
         ("--task=reuters_r8 --method=full --adapter_size=8", "--adapter_size goes with --method="),
-        ("--task=reuters_r8 --method=top_layers --top_layers=9", "--top_layers does not fit the encoder"),
+        (
+            "--task=reuters_r8 --method=top_layers --top_layers=9",
+            "--top_layers does not fit the encoder",
+        ),
         ("--task=reuters_r8 --encoder=gone", "--encoder=gone: this is neither a preset, nor"),
         ("--task=reuters_r8 --learning_rate=nan", "--learning_rate must be above 0"),
         ("--task=reuters_r8 --output_dir=", "--output_dir must not be empty"),
