@@ -62,7 +62,11 @@ def insert(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> None:
     """Puts a layer at each site of a built encoder that its settings choose.
 
     All layers are made before the first is put: for want of memory none is.
+
+    Raises:
+      ValueError: the encoder holds others, such as those of a `MultiTaskModel`.
     """
+    check_nothing_inserted(encoder)
     host = host_of(encoder)
     blocks = host.blocks(encoder)
     chosen = {id(blocks[index]): blocks[index] for index in config.layers or range(len(blocks))}
@@ -73,12 +77,24 @@ def insert(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> None:
         if site.place in config.places
     ]
     for site, block, layer in planned:
-        _put(site, block, layer)
+        put(site, block, layer)
+
+
+def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
+    """Raises a ValueError if a built encoder holds inserted layers."""
+    host = host_of(encoder)
+    sites = [site for block in host.blocks(encoder) for site in host.sites(block)]
+    layers = [layer for site in sites if (layer := inserted_at(site)) is not None]
+    if layers:
+        raise ValueError(
+            "`encoder` must hold no inserted layers yet. Received: "
+            f"{encoder.name!r}, which holds {len(layers)} of {type(layers[0]).__name__}"
+        )
 
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
     """Puts a layer at the end of one sub-layer."""
-    _put(site, block, _make_for(site, block, config))
+    put(site, block, _make_for(site, block, config))
 
 
 def _make_for(
@@ -91,7 +107,8 @@ def _make_for(
     return layer
 
 
-def _put(site: Site, block: tf_keras.layers.Layer, layer: tf_keras.layers.Layer) -> None:
+def put(site: Site, block: tf_keras.layers.Layer, layer: tf_keras.layers.Layer) -> None:
+    """Puts a built layer at the end of one sub-layer."""
     if site.attribute:
         wrapped = DropoutThenAdapter(
             site.end, layer, dtype=block.dtype_policy, name=f"{site.name}_end"
