@@ -7,6 +7,8 @@ one that the layer follows.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -58,22 +60,43 @@ class ProjectionThenAdapter(tf_keras.layers.EinsumDense):
         return self.adapter(super().call(inputs))
 
 
-def insert(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> None:
-    """Puts a layer at each site of a built encoder that its settings choose.
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A built layer, and where it is to be put.
 
-    All layers are made before the first is put: for want of memory none is.
+    Args:
+      index: of the lowest layer whose block it is for.
+      site: the place.
+      block: that holds the place.
+      layer: what is to be put there.
     """
+
+    index: int
+    site: Site
+    block: tf_keras.layers.Layer
+    layer: tf_keras.layers.Layer
+
+
+def plan(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> list[Planned]:
+    """Makes a layer for each site of a built encoder that its settings choose; puts none."""
     host = host_of(encoder)
     blocks = host.blocks(encoder)
-    chosen = {id(blocks[index]): blocks[index] for index in config.layers or range(len(blocks))}
-    planned = [
-        (site, block, _make_for(site, block, config))
-        for block in chosen.values()
-        for site in host.sites(block)
+    lowest: dict[int, int] = {}
+    for index, block in enumerate(blocks):
+        lowest.setdefault(id(block), index)
+    chosen = config.layers or range(len(blocks))
+    return [
+        Planned(index, site, blocks[index], _make_for(site, blocks[index], config))
+        for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen)
+        for site in host.sites(blocks[index])
         if site.place in config.places
     ]
-    for site, block, layer in planned:
-        _put(site, block, layer)
+
+
+def insert(planned: Iterable[Planned]) -> None:
+    """Puts layers where they were planned to be."""
+    for place in planned:
+        _put(place.site, place.block, place.layer)
 
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
