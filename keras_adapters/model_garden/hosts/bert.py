@@ -25,7 +25,6 @@ from keras_adapters.model_garden.hosts.host import (
 
 # Arguments of a block that no encoder sets, and that the variables do not tell of.
 _USUAL: Mapping[str, Any] = {
-    "attention_axes": None,
     "use_query_residual": True,
     "use_rms_norm": False,
     "diff_q_kv_att_layer_norm": False,
