@@ -19,11 +19,11 @@ _HOMES = {
     "adapter_summary": "keras_adapters.model_garden.summary",
     "add_adapters": "keras_adapters.model_garden.splice",
     "count_parameters": "keras_adapters.model_garden.summary",
-    "load_adapter": "keras_adapters.adapter_file",
+    "load_adapter": "keras_adapters.model_garden.saving",
     "load_encoder": "keras_adapters.converters.load",
     "read_metadata": "keras_adapters.adapter_file",
-    "remove_adapter": "keras_adapters.adapter_file",
-    "save_adapter": "keras_adapters.adapter_file",
+    "remove_adapter": "keras_adapters.model_garden.saving",
+    "save_adapter": "keras_adapters.model_garden.saving",
     "set_trainable": "keras_adapters.model_garden.freezing",
 }
 # Modules, by their names in this package.

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.fingerprint import fingerprint
+from keras_adapters.fingerprint import digest_all
 from keras_adapters.model_garden.variables import encoder_variables
 from keras_adapters.preprocessor import BertPreprocessor
 from train.config import RunConfig
@@ -112,7 +112,8 @@ def assemble(
 
 def _fingerprint(encoder: tf_keras.layers.Layer, files: EncoderFiles) -> str:
     """Returns the SHA-256 of what an encoder is, in whatever files it came."""
-    digest = hashlib.sha256(fingerprint(encoder_variables(encoder)).encode())
+    values = {name: variable.numpy() for name, variable in encoder_variables(encoder).items()}
+    digest = hashlib.sha256(digest_all(values).encode())
     digest.update(json.dumps(files.config, sort_keys=True).encode())
     digest.update(f"{files.lower_case}".encode())
     digest.update(files.vocab_file.read_bytes())

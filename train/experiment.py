@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from safetensors import SafetensorError
 
-from keras_adapters.adapter_file import load_adapter
+from keras_adapters.model_garden.saving import load_adapter
 from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 from train import outputs
 from train.assembly import Assembly, assemble

@@ -9,6 +9,8 @@ import numbers
 from collections.abc import Collection
 from typing import Any
 
+_SHOWN = 300  # Characters of a text that an error shows.
+
 
 def shown(value: Any) -> str:
     """Returns a value as an error shows it."""
@@ -65,8 +67,34 @@ def distinct(name: str, values: tuple[Any, ...]) -> None:
         raise ValueError(f"`{name}` must not repeat a value. Received: {name}={shown(values)}")
 
 
-def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
+def read_json(what: str, text: Any) -> dict[str, Any]:
     """Returns the JSON object in a text.
+
+    Args:
+      what: what the object is, for the error.
+      text: the text.
+
+    Raises:
+      ValueError: the text is not JSON or not an object, or a key in it is there twice.
+    """
+    problem = ""
+    found: Any = None
+    try:
+        if isinstance(text, str):
+            found = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        problem = f" ({error})"
+    if not isinstance(found, dict):
+        received = shown(text)
+        received = received if len(received) <= _SHOWN else f"{received[:_SHOWN]}..."
+        raise ValueError(
+            f"{what} is a JSON object, each key at most once. Received: {received}{problem}"
+        )
+    return found
+
+
+def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
+    """Returns the JSON object in a text, as `read_json` does.
 
     Args:
       what: what the object is, for the error.
@@ -74,33 +102,22 @@ def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
       names: the keys that it may have.
 
     Raises:
-      ValueError: the text is not JSON or not an object, or a key is unknown or there twice.
+      ValueError: as `read_json` does, or a key is another.
     """
-    problem = ""
-    pairs: Any = None
-    try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs) if isinstance(text, str) else None
-    except (ValueError, RecursionError) as error:
-        problem = f" ({error})"
-    keys = [key for key, _ in pairs] if isinstance(pairs, _Pairs) else None
-    if keys is None or set(keys) - set(names) or len(set(keys)) < len(keys):
+    found = read_json(what, text)
+    if set(found) - set(names):
         raise ValueError(
-            f"{what} is a JSON object with the keys {sorted(names)}, each at most once. "
-            f"Received: {shown(text)}{problem}"
+            f"{what} is a JSON object with the keys {sorted(names)}. Received: {shown(text)}"
         )
-    return {key: _plain(what, value) for key, value in pairs}
+    return found
 
 
-class _Pairs(list):
-    """An object's keys and values, before it is known that no key is there twice."""
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key is there twice: {shown([key for key, _ in pairs])[:_SHOWN]}")
+    return found
 
 
-def _plain(what: str, value: Any) -> Any:
-    if isinstance(value, _Pairs):
-        keys = [key for key, _ in value]
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"{what} must not repeat a key. Received: {keys}")
-        return {key: _plain(what, inner) for key, inner in value}
-    if isinstance(value, list):
-        return [_plain(what, inner) for inner in value]
-    return value
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")

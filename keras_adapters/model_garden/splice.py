@@ -17,7 +17,7 @@ from keras_adapters.model_garden.adapted import (
 )
 from keras_adapters.model_garden.hosts.host import names_of
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.insertion import insert, take_out
+from keras_adapters.model_garden.insertion import insert, plan, take_out
 from keras_adapters.model_garden.layers import make_layer
 from keras_adapters.model_garden.variables import assign_all, encoder_variables
 
@@ -58,7 +58,7 @@ def add_adapters(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> tf_ke
     check_not_compiled(encoder)
     build(encoder)
     original = original_of(encoder)
-    insert(encoder, config)
+    insert(plan(encoder, config))
     become_adapted(encoder, method, original)
     trace_anew(encoder)
     return encoder

@@ -7,8 +7,9 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig, AdapterFileError, Method, adapter_file
-from keras_adapters.fingerprint import fingerprint
+import keras_adapters as ka
+from keras_adapters import AdapterConfig, AdapterFileError, Method
+from keras_adapters.fingerprint import digest_all
 from keras_adapters.model_garden import adapt, add_adapters
 from keras_adapters.model_garden.freezing import set_trainable
 from keras_adapters.model_garden.variables import encoder_variables
@@ -33,7 +34,7 @@ def trained(small_encoder):
 
 @pytest.fixture
 def saved(trained, tmp_path):
-    adapter_file.save_adapter(tmp_path / "adapter", *trained, {"labels": ["a", "b", "c"]})
+    ka.save_adapter(tmp_path / "adapter", *trained, {"labels": ["a", "b", "c"]})
     return tmp_path / "adapter"
 
 
@@ -52,14 +53,14 @@ def test_round_trip_onto_a_fresh_base(already, saved, trained, small_encoder, to
     if already:
         add_adapters(encoder, AdapterConfig(4))
     model = classifier(encoder)
-    metadata = adapter_file.load_adapter(saved, model, encoder)
-    assert metadata == {"labels": ["a", "b", "c"]} == adapter_file.read_metadata(saved)
+    metadata = ka.load_adapter(saved, model, encoder)
+    assert metadata == {"labels": ["a", "b", "c"]} == ka.read_metadata(saved)
     np.testing.assert_array_equal(model(tokens), trained[0](tokens))
 
 
 def test_encoder_alone_leaves_the_head(saved, trained, small_encoder, tokens):
     encoder = small_encoder()
-    adapter_file.load_adapter(saved, None, encoder)
+    ka.load_adapter(saved, None, encoder)
     expected = trained[1](tokens)["pooled_output"]
     np.testing.assert_array_equal(encoder(tokens)["pooled_output"], expected)
 
@@ -73,10 +74,10 @@ def test_other_methods_round_trip(method, small_encoder, tokens, tmp_path):
     )
     for variable in model.trainable_variables:
         variable.assign_add(np.full(variable.shape, 0.1, "float32"))
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
+    ka.save_adapter(tmp_path / "adapter", model, encoder)
     fresh_encoder = small_encoder()
     fresh = classifier(fresh_encoder)
-    adapter_file.load_adapter(tmp_path / "adapter", fresh, fresh_encoder)
+    ka.load_adapter(tmp_path / "adapter", fresh, fresh_encoder)
     np.testing.assert_array_equal(fresh(tokens), model(tokens))
 
 
@@ -85,11 +86,11 @@ def test_one_adapter_after_another_on_one_base(trained, saved, small_encoder, to
     first = model(tokens).numpy()
     for variable in model.trainable_variables:
         variable.assign(variable * 0.5)
-    adapter_file.save_adapter(tmp_path / "second", model, encoder)
+    ka.save_adapter(tmp_path / "second", model, encoder)
     second = model(tokens).numpy()
-    adapter_file.load_adapter(saved, model, encoder)
+    ka.load_adapter(saved, model, encoder)
     np.testing.assert_array_equal(model(tokens), first)
-    adapter_file.load_adapter(tmp_path / "second", model, encoder)
+    ka.load_adapter(tmp_path / "second", model, encoder)
     np.testing.assert_array_equal(model(tokens), second)
 
 
@@ -97,13 +98,13 @@ def test_another_base_is_refused(saved, small_encoder):
     encoder = small_encoder()
     encoder_variables(encoder)["layer_1/output/bias"].assign_add(np.full(16, 1e-6, "float32"))
     with pytest.raises(ValueError, match="other pretrained weights"):
-        adapter_file.load_adapter(saved, None, encoder)
+        ka.load_adapter(saved, None, encoder)
 
 
 def test_another_shape_of_adapter_is_refused(saved, small_encoder):
     encoder = add_adapters(small_encoder(), AdapterConfig(5))
     with pytest.raises(ValueError, match=r"size=5(.|\n)*size=4"):
-        adapter_file.load_adapter(saved, None, encoder)
+        ka.load_adapter(saved, None, encoder)
 
 
 def test_missing_extra_and_misshaped_are_reported_together(saved, small_encoder):
@@ -116,7 +117,7 @@ def test_missing_extra_and_misshaped_are_reported_together(saved, small_encoder)
     model = classifier(encoder)
     before = [w.numpy() for w in model.variables]
     with pytest.raises(ValueError, match="does not fit the model") as error:
-        adapter_file.load_adapter(saved, model, encoder)
+        ka.load_adapter(saved, model, encoder)
     for part in ("missing: layer_0/attention/adapter/up/bias", "extra: layer_9/strange", "[16, 2]"):
         assert part in str(error.value)
     # All is as it was.
@@ -130,12 +131,12 @@ def test_other_formats_are_refused(change, saved, small_encoder):
     path = saved / "adapter.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match="must say format"):
-        adapter_file.load_adapter(saved, None, small_encoder())
+        ka.load_adapter(saved, None, small_encoder())
 
 
 def test_a_folder_without_an_adapter(tmp_path, small_encoder):
     with pytest.raises(FileNotFoundError, match=r"adapter\.json is missing"):
-        adapter_file.load_adapter(tmp_path, None, small_encoder())
+        ka.load_adapter(tmp_path, None, small_encoder())
 
 
 def test_nothing_to_save(small_encoder, tmp_path):
@@ -143,7 +144,7 @@ def test_nothing_to_save(small_encoder, tmp_path):
     model = classifier(encoder)
     model.trainable = False
     with pytest.raises(ValueError, match="trains no variable"):
-        adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
+        ka.save_adapter(tmp_path / "adapter", model, encoder)
     assert not (tmp_path / "adapter").exists()
 
 
@@ -166,10 +167,10 @@ def test_what_was_traced_is_traced_anew(saved, trained, small_encoder, tokens):
     model.compile(loss="mse")
     before = inner.predict(tokens, verbose=0), model.predict(tokens, verbose=0)
     tested = model.evaluate(tokens, np.zeros((2, 3)), verbose=0)
-    adapter_file.load_adapter(saved, inner, encoder)
+    ka.load_adapter(saved, inner, encoder)
     np.testing.assert_allclose(inner.predict(tokens, verbose=0), expected, atol=1e-6)
     # One that holds another must be named itself.
-    adapter_file.remove_adapter(encoder, model)
+    ka.remove_adapter(encoder, model)
     head = inner.get_layer("logits").get_weights()
     unadapted = classifier(small_encoder())
     unadapted.get_layer("logits").set_weights(head)
@@ -183,14 +184,14 @@ def test_what_was_traced_is_traced_anew(saved, trained, small_encoder, tokens):
 def test_an_encoder_that_is_a_model_is_traced_anew_without_one(small_encoder, tokens, tmp_path):
     model = classifier(adapt(small_encoder(networks.BertEncoder), AdapterConfig(4, init_stddev=1)))
     (encoder,) = (layer for layer in model.layers if isinstance(layer, networks.BertEncoder))
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
+    ka.save_adapter(tmp_path / "adapter", model, encoder)
     fresh = small_encoder(networks.BertEncoder)
     before = fresh.predict(tokens, verbose=0)["pooled_output"]
-    adapter_file.load_adapter(tmp_path / "adapter", None, fresh)
+    ka.load_adapter(tmp_path / "adapter", None, fresh)
     after = fresh.predict(tokens, verbose=0)["pooled_output"]
     np.testing.assert_allclose(after, encoder(tokens)["pooled_output"], atol=1e-6)
     assert np.abs(after - before).max() > 1e-3
-    adapter_file.remove_adapter(fresh)
+    ka.remove_adapter(fresh)
     np.testing.assert_allclose(fresh.predict(tokens, verbose=0)["pooled_output"], before, atol=1e-6)
 
 
@@ -198,9 +199,9 @@ def test_an_encoder_that_is_not_in_the_model_is_refused(saved, trained, small_en
     model, encoder = trained
     other = small_encoder()
     for call in (
-        lambda: adapter_file.load_adapter(saved, model, other),
-        lambda: adapter_file.save_adapter(tmp_path / "other", model, other),
-        lambda: adapter_file.remove_adapter(encoder, classifier(other)),
+        lambda: ka.load_adapter(saved, model, other),
+        lambda: ka.save_adapter(tmp_path / "other", model, other),
+        lambda: ka.remove_adapter(encoder, classifier(other)),
     ):
         with pytest.raises(ValueError, match="`encoder` must be in `model`"):
             call()
@@ -211,7 +212,7 @@ def test_an_encoder_that_is_not_in_the_model_is_refused(saved, trained, small_en
 def test_a_bad_file_has_an_error_of_its_own(saved, small_encoder):
     (saved / "adapter.json").write_text(json.dumps({"format": "other"}))
     with pytest.raises(AdapterFileError, match="must say format"):
-        adapter_file.read_metadata(saved)
+        ka.read_metadata(saved)
     assert issubclass(AdapterFileError, ValueError)
 
 
@@ -225,7 +226,7 @@ def test_removing_brings_back_what_was_frozen(small_encoder):
     encoder.transformer_layers[0].trainable = False
     before = frozen_flags(encoder)
     adapt(encoder, AdapterConfig(4))
-    adapter_file.remove_adapter(encoder)
+    ka.remove_adapter(encoder)
     assert frozen_flags(encoder) == before
 
 
@@ -234,19 +235,19 @@ def test_removing_a_method_that_inserts_nothing(small_encoder):
     before = {name: v.numpy() for name, v in encoder_variables(encoder).items()}
     for variable in encoder.trainable_variables:
         variable.assign_add(np.ones(variable.shape, "float32"))
-    adapter_file.remove_adapter(encoder)
+    ka.remove_adapter(encoder)
     for name, variable in encoder_variables(encoder).items():
         np.testing.assert_array_equal(variable.numpy(), before[name], err_msg=name)
     encoder = adapt(encoder, "full")
     with pytest.raises(ValueError, match="trains all of the base, of which no copy"):
-        adapter_file.remove_adapter(encoder)
+        ka.remove_adapter(encoder)
 
 
 def test_removing_from_what_was_reloaded_is_refused(small_encoder):
     encoder = adapt(small_encoder(), AdapterConfig(4))
     again = type(encoder).from_config(encoder.get_config())
     with pytest.raises(ValueError, match="not known"):
-        adapter_file.remove_adapter(again)
+        ka.remove_adapter(again)
     assert again.method == encoder.method
 
 
@@ -255,10 +256,10 @@ def test_loading_what_replaces_norms_alone_can_be_undone(small_encoder, tmp_path
     model = classifier(encoder)
     for variable in encoder.trainable_variables:
         variable.assign_add(np.ones(variable.shape, "float32"))
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
+    ka.save_adapter(tmp_path / "adapter", model, encoder)
     base = small_encoder()
     before = base(tokens)["pooled_output"].numpy()
-    adapter_file.load_adapter(tmp_path / "adapter", None, adapt(base, "layer_norm"))
+    ka.load_adapter(tmp_path / "adapter", None, adapt(base, "layer_norm"))
     assert np.abs(base(tokens)["pooled_output"] - before).max() > 1e-3
-    adapter_file.remove_adapter(base)
+    ka.remove_adapter(base)
     np.testing.assert_array_equal(base(tokens)["pooled_output"], before)

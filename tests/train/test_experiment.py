@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from keras_adapters.adapter_file import load_adapter, read_metadata
+from keras_adapters import load_adapter, read_metadata
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
