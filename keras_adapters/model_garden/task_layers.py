@@ -72,8 +72,8 @@ class Stack:
         """Writes one task's weight, or the base's for `None`, in place."""
         row = self.base
         if value is not None:
-            sizes = zip(value.shape, row.shape, strict=True)
-            row = np.pad(value, [(0, most - size) for size, most in sizes])
+            row = np.zeros_like(row)
+            row[tuple(map(slice, value.shape))] = value
         row = tf.cast(tf.constant(row), self.variable.dtype)
         self.variable.scatter_update(tf.IndexedSlices(row[tf.newaxis], [slot]))
 
@@ -190,14 +190,21 @@ def _pads(activation: Any) -> bool:
 STACKED: Mapping[type, type] = {AdapterConfig: StackedBottleneck}
 
 
+def make_stacked(
+    config: AdapterConfig, *, rows: Rows, slots: int, **kwargs: Any
+) -> tf_keras.layers.Layer:
+    """Returns a new stacked layer for insertions of up to these settings."""
+    return STACKED[type(config)](config, rows, slots, **kwargs)
+
+
 class StackedNorm(_Stacked):
     """Scale and shift of one of an encoder's LayerNorms for many tasks.
 
-    The norm itself stays where it is, with its own formula and variables, and takes its
-    weights from here while rows are told of.
+    The norm that it serves stays where it is, with its own formula and variables, and takes
+    its weights from here while rows are told of.
 
     Args:
-      norm: a built LayerNorm, or MobileBERT's `NoNorm`; its class is swapped.
+      norm: that norm, built, of one of the classes `ROW_NORMS`.
       rows: tells whose the rows are.
       slots: the number of slots.
     """
@@ -208,6 +215,9 @@ class StackedNorm(_Stacked):
             self.add_stack(variable.name.split("/")[-1].removesuffix(":0"), variable.numpy())
         self.built = True
         self._rows = rows
+
+    def serve(self, norm: tf_keras.layers.Layer) -> None:
+        """Lets the norm take its weights from here, by a swap of its class."""
         # Past Keras: the norm does not own this layer.
         object.__setattr__(norm, "of_rows", self)
         set_class(norm, ROW_NORMS[type(norm)])
@@ -260,7 +270,7 @@ class StackedHead(_Stacked):
       slots: the number of slots.
 
     Call arguments:
-      pooled: what the head can read, `<float>[batch, width]` each, in the order of `POOLINGS`.
+      pooled: what the heads can read, `<float32>[batch, width]` each, by the names `POOLINGS`.
       slots: `<int32>[batch]`.
 
     Returns:
@@ -274,18 +284,22 @@ class StackedHead(_Stacked):
 
     def build(self, input_shape: Any) -> None:
         """Makes the stacks, for vectors of shape [batch, width]."""
-        width = int(input_shape[0][-1])
+        width = int(input_shape[-1])
         self.add_stack("kernel", np.zeros((width, self.outputs), np.float32), (1,))
         self.add_stack("bias", np.zeros(self.outputs, np.float32), (0,))
-        # How many outputs are the task's own, and the index of its pooling.
+        # How many outputs are the task's own, and the index of what it reads.
         self.add_stack("count", np.zeros((), np.float32))
         self.add_stack("pooling", np.full((), POOLINGS.index("mean"), np.float32))
         super().build(input_shape)
 
-    def call(self, pooled: list[tf.Tensor], slots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, pooled: Mapping[str, tf.Tensor], slots: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what each row's head reads, and its logits."""
-        chosen = tf.cast(self.take("pooling", slots), tf.int32)
-        read = tf.gather(tf.stack(pooled, axis=1), chosen, axis=1, batch_dims=1)
+        pooling = self.take("pooling", slots)[:, tf.newaxis]
+        (read, *_) = pooled.values()
+        for name, vector in pooled.items():
+            read = tf.where(tf.equal(pooling, POOLINGS.index(name)), vector, read)
         logits = tf.matmul(read[:, tf.newaxis], self.take("kernel", slots))[:, 0]
         logits += self.take("bias", slots)
         own = tf.range(self.outputs, dtype=tf.float32) < self.take("count", slots)[:, tf.newaxis]
