@@ -21,7 +21,7 @@ from keras_adapters.methods.checks import whole_number
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.adapted import base_of, is_adapted
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.insertion import check_nothing_inserted, insert, plan
+from keras_adapters.model_garden.insertion import insert, plan
 from keras_adapters.model_garden.saving import check_base
 from keras_adapters.model_garden.splice import build, check_method, check_not_compiled
 from keras_adapters.model_garden.task_layers import (
@@ -254,9 +254,8 @@ class MultiTaskModel(tf_keras.Model):
             )
         names = tf.reshape(tf.convert_to_tensor(inputs[_TASK]), [-1])
         rows = tf.shape(inputs["input_word_ids"])[0]
-        names = _require(
-            tf.equal(tf.size(names), rows), "`task` must name one task a row:", names, names
-        )
+        same = tf.equal(tf.size(names), rows)
+        names = _require(same, "`task` must name one task a row:", names, names)
         return {name: inputs[name] for name in wanted}, self.slots_of(names)
 
     def _slots(self) -> dict[str, int]:
@@ -300,7 +299,6 @@ def _check_encoder(
     check_method(encoder, Method(insertion, trains="nothing"))
     check_not_compiled(encoder)
     build(encoder)
-    check_nothing_inserted(encoder)
     unknown = {type(norm).__name__ for norm in host.norms(encoder) if type(norm) not in ROW_NORMS}
     if unknown:
         raise ValueError(
@@ -316,8 +314,8 @@ def _check_encoder(
     widths = {}
     if outputs.get("pooled_output") is not None:
         widths["pooler"] = outputs["pooled_output"].shape[-1]
-    # Otherwise its last block does not compute all positions.
-    if not encoder.get_config().get("output_range"):
+    # Otherwise the states are not those of the inputs' tokens.
+    if host.keeps_positions and not encoder.get_config().get("output_range"):
         widths["mean"] = outputs["sequence_output"].shape[-1]
     if len(set(widths.values())) != 1:
         raise ValueError(f"`encoder` must have outputs of one width. Received: {widths}")

@@ -88,11 +88,7 @@ def plan(
       encoder: a built encoder without inserted layers.
       config: the settings.
       make: makes one layer of the settings, a `dtype` and a `name`.
-
-    Raises:
-      ValueError: the encoder holds inserted layers, such as those of a `MultiTaskModel`.
     """
-    check_nothing_inserted(encoder)
     host = host_of(encoder)
     blocks = host.blocks(encoder)
     lowest: dict[int, int] = {}
@@ -108,7 +104,7 @@ def plan(
 
 
 def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
-    """Raises a ValueError if a built encoder holds inserted layers."""
+    """Raises a ValueError if a built encoder holds inserted layers, say a `MultiTaskModel`'s."""
     host = host_of(encoder)
     sites = [site for block in host.blocks(encoder) for site in host.sites(block)]
     layers = [layer for site in sites if (layer := inserted_at(site)) is not None]
