@@ -6,6 +6,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What trains with the whole command, or many models: `make quick` leaves it out.
 SLOW = (
     "benchmarks",
+    "keras_adapters/model_garden/test_architecture.py",
     "keras_adapters/model_garden/test_conformance.py",
     "keras_adapters/model_garden/test_freezing.py",
     "test_official.py",
