@@ -18,6 +18,7 @@ SLOW = (
     "train/objectives/spans/test_replicas.py",
     "train/objectives/test_model.py",
     "train/objectives/text/test_export.py",
+    "train/test_adapters_of_runs.py",
     "train/test_classify.py",
     "train/test_every_task.py",
     "train/test_experiment.py",
