@@ -137,9 +137,15 @@ def test_each_row_is_as_by_its_own_model_in_bfloat16(build_encoder):
     for name, adapter in adapters.items():
         model.add(name, adapter)
     stacked = [v for v in model.weights if "/adapter/" in v.name or "_adapter/" in v.name]
-    assert stacked and all(variable.dtype == tf.bfloat16 for variable in stacked)
-    assert_as_single(model, models, MIXED)
-    assert_as_single(model, models, MIXED, compute=tf.function(model))
+    assert stacked
+    assert all(variable.dtype == tf.bfloat16 for variable in stacked)
+    assert_as_single(model, models, MIXED, atol=0)
+    # What rewrites graphs rounds to bfloat16 elsewhere in each, also in two of one model.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        assert_as_single(model, models, MIXED, compute=tf.function(model))
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 def test_a_batch_of_the_same_rows_does_not_depend_on_their_order(multi):
@@ -176,15 +182,21 @@ def test_adding_replacing_and_dropping_trace_nothing_anew(build_encoder, single)
 
     model.add("a", adapters["wide"])
     model.add("b", adapters["narrow"])
-    assert_as_single(model, {"a": models["wide"], "b": models["narrow"]}, ["a", "b"] * 3, 1e-5, compute)
+    assert_as_single(
+        model, {"a": models["wide"], "b": models["narrow"]}, ["a", "b"] * 3, 1e-5, compute
+    )
     inputs = {name: value.numpy() for name, value in batch_of(["a", "b", "a"]).items()}
     model.predict(inputs, verbose=0)
     before, predict = len(traces), model.predict_function
     model.replace("a", adapters["norms"])
-    assert_as_single(model, {"a": models["norms"], "b": models["narrow"]}, ["a", "b"] * 3, 1e-5, compute)
+    assert_as_single(
+        model, {"a": models["norms"], "b": models["narrow"]}, ["a", "b"] * 3, 1e-5, compute
+    )
     model.drop("b")
     model.add("c", adapters["value"])
-    assert_as_single(model, {"a": models["norms"], "c": models["value"]}, ["c", "a"] * 3, 1e-5, compute)
+    assert_as_single(
+        model, {"a": models["norms"], "c": models["value"]}, ["c", "a"] * 3, 1e-5, compute
+    )
     assert len(traces) == before
     inputs = {name: value.numpy() for name, value in batch_of(["c", "a", ""]).items()}
     found = model.predict(inputs, verbose=0)
@@ -226,7 +238,7 @@ def test_there_is_one_name_a_row(multi):
         compute(batch_of(["wide"] * 5))
         with pytest.raises(tf.errors.InvalidArgumentError, match="one task a row"):
             compute({**batch, "task": tf.constant(names)})
-    with pytest.raises(ValueError, match="must be a dictionary of .*'task'"):
+    with pytest.raises(ValueError, match=r"must be a dictionary of .*'task'"):
         multi({name: value for name, value in batch.items() if name != "task"})
     with pytest.raises(ValueError, match="does not train"):
         multi(batch, training=True)
@@ -320,7 +332,7 @@ def test_places_and_layers_beyond_the_room(build_encoder, single):
     model = MultiTaskModel(build_encoder(), 2, 5, insertion=None)
     model.add("norms", single[1]["norms"])
     assert_as_single(model, single[0], ["norms", "norms"])
-    with pytest.raises(AdapterFileError, match="inserts AdapterConfig, and the room is for nothing"):
+    with pytest.raises(AdapterFileError, match="AdapterConfig, and the room is for nothing"):
         model.add("wide", single[1]["wide"])
 
 
