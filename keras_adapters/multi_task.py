@@ -132,6 +132,12 @@ class MultiTaskModel(tf_keras.Model):
         """The names of the tasks, in alphabetical order."""
         return tuple(sorted(name for name in self._slots() if name))
 
+    @property
+    def bytes_per_task(self) -> int:
+        """What one task takes in memory: its share of the stacks."""
+        rows = [stack.variable[0] for stack in self._room.stacks.values()]
+        return sum(row.shape.num_elements() * row.dtype.size for row in rows)
+
     def add(
         self, name: str, adapter: AdapterFile | str | os.PathLike, pooling: str | None = None
     ) -> None:
