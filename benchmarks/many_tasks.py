@@ -5,7 +5,8 @@
 All variants are computed in turn, in an order that changes from round to round, so that what
 else the machine does meets them alike; ratios are between times of one round. It prints a table
 for each precision: of a batch's time the median, and of its ratio to the batch of one task the
-median and the quartiles.
+median and the quartiles; and the ratio of the processor's time, which other processes on the
+machine disturb less.
 """
 
 from __future__ import annotations
@@ -215,9 +216,9 @@ def _apart(
     return [variant(count) for count in counts], per_model
 
 
-def _time(variants: Sequence[Variant]) -> dict[str, list[float]]:
-    """Returns the seconds of each variant in each round."""
-    times: dict[str, list[float]] = {variant.name: [] for variant in variants}
+def _time(variants: Sequence[Variant]) -> dict[str, list[tuple[float, float]]]:
+    """Returns the seconds of each variant in each round: those that pass, and the processor's."""
+    times: dict[str, list[tuple[float, float]]] = {variant.name: [] for variant in variants}
     for variant in variants:
         variant.compute()  # Traces.
         variant.compute()
@@ -226,15 +227,18 @@ def _time(variants: Sequence[Variant]) -> dict[str, list[float]]:
     for _ in range(FLAGS.rounds):
         shuffle(order)
         for variant in order:
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             variant.compute()
-            times[variant.name].append(time.perf_counter() - start)
+            passed = time.perf_counter() - start[0], time.process_time() - start[1]
+            times[variant.name].append(passed)
     return times
 
 
-def _summary(variant: Variant, times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    mine, one = times[variant.name], times[_ONE]
-    ratios = [each / base for each, base in zip(mine, one, strict=True)]
+def _summary(
+    variant: Variant, times: Mapping[str, Sequence[tuple[float, float]]]
+) -> dict[str, Any]:
+    (mine, own), (one, base) = (zip(*times[name], strict=True) for name in (variant.name, _ONE))
+    ratios = [each / first for each, first in zip(mine, one, strict=True)]
     low, median, high = statistics.quantiles(ratios, n=4)
     return {
         "name": variant.name,
@@ -244,6 +248,7 @@ def _summary(variant: Variant, times: Mapping[str, Sequence[float]]) -> dict[str
         "rows_per_second": FLAGS.batch_size / statistics.median(mine),
         "ratio": median,
         "ratio_quartiles": [low, high],
+        "processor_ratio": statistics.median(a / b for a, b in zip(own, base, strict=True)),
         "all_seconds": list(mine),
     }
 
@@ -274,14 +279,15 @@ def table(precision: str, measured: Mapping[str, Any]) -> str:
     """Returns the results of one precision as a table in Markdown, and what else was found."""
     lines = [
         f"\n{precision}\n",
-        "| batch of | ms | rows/s | against 1 task | quartiles |",
-        "|---|---|---|---|---|",
+        "| batch of | ms | rows/s | against 1 task | quartiles | processor |",
+        "|---|---|---|---|---|---|",
     ]
     for row in measured["variants"]:
         low, high = row["ratio_quartiles"]
         lines.append(
             f"| {row['name']} | {1e3 * row['seconds']:.0f} | {row['rows_per_second']:.0f} | "
-            f"{row['ratio']:.3f} | {low:.3f} to {high:.3f} |"
+            f"{row['ratio']:.3f} | {low:.3f} to {high:.3f} | "
+            f"{row['processor_ratio']:.3f} |"
         )
     adding = measured["milliseconds_to_add"]
     lines.append(f"\nmemory per task: {measured['bytes_per_task'] / 1e6:.2f} MB")
@@ -291,8 +297,8 @@ def table(precision: str, measured: Mapping[str, Any]) -> str:
         apart = measured["resident_bytes_per_saved_model"]
         lines.append(f"resident per SavedModel: {apart / 1e6:.0f} MB")
     lines.append(
-        f"one more task: {adding['read']:.1f} ms to read and check its file, {adding['add']:.1f} ms "
-        f"to add it ({adding['most']:.1f} ms at most, both)"
+        f"one more task: {adding['read']:.1f} ms to read and check its file, "
+        f"{adding['add']:.1f} ms to add it ({adding['most']:.1f} ms at most, both)"
     )
     return "\n".join(lines)
 

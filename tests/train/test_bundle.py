@@ -16,6 +16,7 @@ from keras_adapters.adapter_file import read_adapter, write_adapter
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from train import bundle
+from train.classify import Model
 
 # Method, labels, columns, pooling and length.
 RUNS = {
@@ -229,6 +230,28 @@ def test_what_is_not_answered(signature, texts, pairs, tasks, message):
 
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         signature(texts, pairs, tasks)
+
+
+def test_classify_asks_one_task_of_a_bundle(place, made, signature):
+    def answer(task, *texts):
+        model = Model(str(made), task)
+        rows, wrong = model.split(texts)
+        return model.answer(rows), wrong
+
+    found = signature(["w1 w2"] * 3, ["", "", "w3"], ["topics", "stars", "pairs"])
+    label, best = found["label"], found["probabilities"].max(axis=1)
+    expected = b"%s\t%.3f\tw1 w2" % (label[0], best[0])
+    assert answer("topics", b"w1 w2") == ([expected], None)
+    assert answer("stars", b"w1 w2") == ([b"%.3f\tw1 w2" % found["value"][1]], None)
+    expected = b"%s\t%.3f\tw1 w2\tw3" % (label[2], best[2])
+    assert answer("pairs", b"w1 w2\tw3") == ([expected], None)
+    with pytest.raises(ValueError, match="`text_pair` must be empty"):
+        answer("topics", b"w1\tw2")
+    for task in (None, "nonsense"):
+        with pytest.raises(ValueError, match="--task must say which task .*: alike, pairs, stars"):
+            Model(str(made), task)
+    with pytest.raises(ValueError, match="--task=topics is for bundles"):
+        Model(str(place / "topics" / "saved_model"), "topics")
 
 
 def test_weights_are_variables_and_not_constants(made, signature):
