@@ -14,8 +14,11 @@ import numpy as np
 FILE, OLD = "adapter.safetensors", "adapter.json"
 TYPES = {
     **{"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL"},
-    **{f"{kind}int{n}": f"{letter}{n}" for kind, letter in (("", "I"), ("u", "U"))
-       for n in (8, 16, 32, 64)},
+    **{
+        f"{kind}int{n}": f"{letter}{n}"
+        for kind, letter in (("", "I"), ("u", "U"))
+        for n in (8, 16, 32, 64)
+    },
     "complex64": "C64",
 }
 
@@ -148,10 +151,9 @@ def places(value, path=()):
 def edited(rng, value):
     """Returns the text of an object in which a field is dropped, retyped, nested or doubled."""
     value = json.loads(json.dumps(value))
-    paths = [path for path in places(value) if path]
-    # Each of the upper ones as often as all of the many digests.
-    shallow = [path for path in paths if len(path) < 4 and "digests" not in path[:-1]]
-    paths = shallow if rng.random() < 0.8 else paths
+    # Each of the upper fields as often as the others, whatever lies in them.
+    top = list(value)[rng.integers(len(value))]
+    paths = [path for path in places(value[top], (top,)) if "digests" not in path[:-1]]
     path = paths[rng.integers(len(paths))]
     holder = value
     for key in path[:-1]:
@@ -234,7 +236,16 @@ def tensors_changed(rng, tensors):
     elif kind == 1:
         del tensors[name]
     elif kind == 2:
-        ways = (f"{name}_", f"/{name}", name.upper(), "head/" + name, "", "/", "head/", "../" + name)
+        ways = (
+            f"{name}_",
+            f"/{name}",
+            name.upper(),
+            "head/" + name,
+            "",
+            "/",
+            "head/",
+            "../" + name,
+        )
         tensors[ways[rng.integers(len(ways))]] = tensors.pop(name)
     elif kind == 3:
         more = ("layer_9/output/bias", "layer_0/output/bias", "head/more", "embeddings/word", "x")
@@ -243,7 +254,14 @@ def tensors_changed(rng, tensors):
         dtype = list(TYPES)[rng.integers(len(TYPES))]
         tensors[name] = value.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     elif kind == 5:
-        shapes = (value.T, value.reshape(-1), value[None], value[..., :-1], value[:0], np.array(3.0))
+        shapes = (
+            value.T,
+            value.reshape(-1),
+            value[None],
+            value[..., :-1],
+            value[:0],
+            np.array(3.0),
+        )
         tensors[name] = shapes[rng.integers(len(shapes))]
     elif kind == 6:
         bad = (math.nan, math.inf, -math.inf)[rng.integers(3)]
@@ -259,7 +277,7 @@ def tensors_changed(rng, tensors):
 
 def nan_inside(rng, content):
     """Bytes of a tensor overwritten by those of a NaN or an infinity."""
-    header, data = split(content)
+    _, data = split(content)
     size = len(content) - len(data)
     start = size + 4 * int(rng.integers(len(data) // 4))
     bad = np.array([math.nan, math.inf][rng.integers(2)], "<f4").tobytes()
@@ -280,7 +298,13 @@ def swapped(rng, content):
 def wrong_checksum(rng, content):
     header, data = split(content)
     about = header["__metadata__"]
-    wrong = ["", "0" * 64, about["sha256"].upper(), about["sha256"][:-1], hashlib.sha256().hexdigest()]
+    wrong = [
+        "",
+        "0" * 64,
+        about["sha256"].upper(),
+        about["sha256"][:-1],
+        hashlib.sha256().hexdigest(),
+    ]
     about["sha256"] = wrong[rng.integers(len(wrong))]
     return join(header, data)
 
@@ -329,7 +353,9 @@ def both_made_right(rng, files):
 
 def bytes_of_the_description_made_right(rng, files):
     header, _ = split(files[FILE])
-    raw = OF_BYTES[rng.integers(len(OF_BYTES))](rng, header["__metadata__"]["keras_adapters"].encode())
+    raw = OF_BYTES[rng.integers(len(OF_BYTES))](
+        rng, header["__metadata__"]["keras_adapters"].encode()
+    )
     return made_right(raw.decode(errors="replace"), arrays(files[FILE]))
 
 
