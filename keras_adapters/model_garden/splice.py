@@ -163,8 +163,8 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
     changed = changed_in(named, original.base)
     if changed:
         raise ValueError(
-            f"`encoder` cannot be what it was: {len(changed)} of its variables, of which no copy is "
-            f"kept, have changed: {', '.join(changed[:4])}. Load the pretrained encoder anew."
+            f"`encoder` cannot be what it was: {len(changed)} variables, of which no copy is kept, "
+            f"have changed: {', '.join(changed[:4])}. Load the pretrained encoder anew."
         )
     take_out(encoder)
     assign_all(norms, original.norms, "the LayerNorms of before")

@@ -17,7 +17,7 @@ import keras_adapters as ka
 from keras_adapters import AdapterFileError, Method
 from keras_adapters.model_garden.variables import encoder_variables
 
-COUNT = int(os.environ.get("CORRUPTIONS", "400"))
+COUNT = int(os.environ.get("CORRUPTIONS", "300"))
 SHOWN = int(os.environ.get("SHOWN", "20"))
 
 
