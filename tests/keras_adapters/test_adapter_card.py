@@ -31,13 +31,9 @@ def test_the_hub_reads_what_it_tells(tmp_path):
     assert card.pipeline_tag == "text-classification"
     (result,) = card.eval_results
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.95)
-    for part in (
-        "`acq`, `earn`",
-        "| accuracy (test) | 0.9500 |",
-        BASE.fingerprint,
-        "12 parameters",
-    ):
+    for part in ("`acq`, `earn`", "| accuracy (test) | 0.9500 |", "12 parameters in 1 tensors"):
         assert part in text
+    assert BASE.fingerprint in text
 
 
 def test_it_keeps_in_step_until_somebody_edits_it(tmp_path):
@@ -65,5 +61,5 @@ def test_whatever_the_metadata_holds_there_is_a_card(metadata, tmp_path):
     text = write(tmp_path, **metadata)
     card = huggingface_hub.ModelCard(text)
     assert card.data.library_name == "keras-adapters"
-    assert text.count("```") == 2
+    assert sum(line.startswith("```") for line in text.splitlines()) == 2
     assert sum(line.startswith("| ") for line in text.splitlines()) >= 6
