@@ -40,6 +40,7 @@ HEAD = "head/"
 _FORMAT, _VERSION = "keras_adapters", 2
 _DESCRIPTION, _CHECKSUM = "keras_adapters", "sha256"  # The keys in the header.
 _LONGEST_HEADER = 100_000_000  # As in safetensors.
+_LONGEST_NAME = 1_000
 _KEYS = ("format", "version", "method", "base", "metadata", "versions")
 # By safetensors' names.
 _STORED = {
@@ -92,8 +93,11 @@ class AdapterFile:
         if not self.tensors:
             raise ValueError("an adapter holds at least one tensor")
         for name, value in self.tensors.items():
-            if not isinstance(name, str) or not name.strip("/"):
-                raise ValueError(f"a tensor must have a name. Received: {shown(name)}")
+            if not isinstance(name, str) or not name.strip("/") or len(name) > _LONGEST_NAME:
+                raise ValueError(
+                    f"a tensor must have a name of at most {_LONGEST_NAME} characters. "
+                    f"Received: {shown(name)}"
+                )
             if np.dtype(value.dtype) not in map(np.dtype, _STORED.values()):
                 raise ValueError(f"{name} is of a type that no file holds: {value.dtype}")
             if not np.isfinite(value).all():
@@ -277,17 +281,17 @@ def _parse(content: bytes) -> tuple[str | None, dict[str, np.ndarray]]:
     try:
         entries = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"it is damaged, or no safetensors file ({error})") from error
+        raise ValueError(f"it is damaged, or no safetensors file ({shown(str(error))})") from error
     size = int.from_bytes(content[:8], "little")
     header = read_json("a safetensors header", content[8 : 8 + size].decode("utf-8"))
     about = header.pop("__metadata__", None) or {}
     tensors = {}
     for name, entry in entries:
         if entry["dtype"] not in _STORED:
-            raise ValueError(f"{name} is of a type that no adapter has: {entry['dtype']}")
+            raise ValueError(f"{shown(name)} is of a type that no adapter has: {entry['dtype']}")
         value = np.frombuffer(entry["data"], dtype=_STORED[entry["dtype"]])
         if entry["dtype"] == "BOOL" and max(entry["data"], default=0) > 1:
-            raise ValueError(f"{name} holds bytes that are no booleans")
+            raise ValueError(f"{shown(name)} holds bytes that are no booleans")
         tensors[name] = value.reshape(entry["shape"])
     if _DESCRIPTION not in about:
         return None, tensors
@@ -300,7 +304,9 @@ def _from_description(source: str, text: str, tensors: Mapping[str, np.ndarray])
     described = read_json("an adapter's description", text)
     _check_format(described, _VERSION)
     if set(described) != set(_KEYS):
-        raise ValueError(f"its description must have the keys {_KEYS}, not {sorted(described)}")
+        raise ValueError(
+            f"its description must have the keys {_KEYS}, not {shown(sorted(described))}"
+        )
     versions = described["versions"]
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise ValueError(f"`versions` must be an object of texts. Received: {shown(versions)}")
@@ -328,7 +334,7 @@ def _from_old(file: pathlib.Path, text: str, tensors: Mapping[str, np.ndarray]) 
     described = read_json(str(path), text)
     _check_format(described, 1)
     if set(described) != set(_OLD_KEYS):
-        raise ValueError(f"{path} must have the keys {_OLD_KEYS}, not {sorted(described)}")
+        raise ValueError(f"{path} must have the keys {_OLD_KEYS}, not {shown(sorted(described))}")
     settings, digest = described["adapter_config"], described["base_fingerprint"]
     if digest is not None and not isinstance(digest, str):
         raise ValueError(f"{path}: `base_fingerprint` must be a text. Received: {shown(digest)}")

@@ -47,6 +47,9 @@ from keras_adapters.model_garden.variables import (
 )
 
 _PACKAGES = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official")
+_SHOWN = 30  # Lines of an error.
+# What Keras puts before the names of layers in a `Bidirectional`, and of classes with a `_`.
+_PREFIX = re.compile("^(forward|backward|private)_")
 _NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
 
 
@@ -146,10 +149,10 @@ def load_adapter(
         error).
       ValueError: the encoder is not built or not in the model.
     """
+    adapter = read_adapter(path)
     if model is not None:
         check_inside(model, encoder)
     named = encoder_variables(encoder)
-    adapter = read_adapter(path)
     original = original_of(encoder)
     check_base(adapter, encoder, original.base)
     base = encoder_variables(encoder, adapters=False)
@@ -381,6 +384,8 @@ def _fitting(
                 fitting[name] = value.astype(variable.dtype.as_numpy_dtype)
             if not np.isfinite(fitting[name]).all():
                 problems.append(f"{name} holds values beyond {variable.dtype.name}")
+    if len(problems) > _SHOWN:
+        problems[_SHOWN:] = [f"and {len(problems) - _SHOWN} more"]
     if problems:
         raise AdapterFileError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
     return fitting
@@ -419,7 +424,8 @@ def _counted_anew(model: tf_keras.Model, paths: Iterable[Sequence[str]]) -> dict
     automatic = {
         layer.name
         for layer in layers
-        if _stem(layer.name).replace("_", "") == type(layer).__name__.lower()
+        if _PREFIX.sub("", _stem(layer.name)).replace("_", "")
+        == type(layer).__name__.replace("_", "").lower()
     }
     used = {part for path in paths for part in path} & automatic
     counts: dict[str, int] = {}

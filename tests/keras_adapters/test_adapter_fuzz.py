@@ -15,6 +15,7 @@ import pytest
 
 import keras_adapters as ka
 from keras_adapters import AdapterFileError, Method
+from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.variables import encoder_variables
 
 COUNT = int(os.environ.get("CORRUPTIONS", "300"))
@@ -72,13 +73,26 @@ class Target:
         self.model, self.encoder = self.make()
         self.plain = {name: v.numpy() for name, v in encoder_variables(self.encoder).items()}
         self.head = self.model.get_weights()
-        self.before = self.state()
+        self.parts = (self.model, *self.model.submodules)
+        self.variables = self.model.variables
+        self.before, self.whole = self.state(), self.whole_state()
 
     def state(self):
+        """What is there, but for parts that have come; `whole_state` finds them, slowly."""
+        return (
+            [variable.numpy().tobytes() for variable in self.variables],
+            [(type(part), getattr(part, "trainable", None)) for part in self.parts],
+            [site.end for block in self.blocks() for site in host_of(self.encoder).sites(block)],
+        )
+
+    def blocks(self):
+        return host_of(self.encoder).blocks(self.encoder)
+
+    def whole_state(self):
         parts = (self.model, *self.model.submodules)
         return (
-            [(id(variable), variable.numpy().tobytes()) for variable in self.model.variables],
-            [(id(part), type(part), getattr(part, "trainable", None)) for part in parts],
+            [id(variable) for variable in self.model.variables],
+            list(map(id, parts)),
             str(self.encoder.get_config()),
         )
 
@@ -88,8 +102,11 @@ class Target:
         except ValueError:  # A method that trains more than can be undone.
             return self.renew()
         self.model.set_weights(self.head)
-        assert self.state() == self.before
+        assert self.is_as_before()
         return None
+
+    def is_as_before(self):
+        return self.state() == self.before and self.whole_state() == self.whole
 
 
 def write(folder, files):
@@ -163,6 +180,7 @@ def test_damaged_files_are_refused_or_load_as_what_they_say(good, base, tmp_path
         table[kind][found if found in ("refused", "loaded") else "wrong"] += 1
         if found not in ("refused", "loaded"):
             problems.append(f"{number} {kind}: {found}")
+    assert target.is_as_before()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024  # From KiB to MiB.
     print(f"\n{'kind':<55}{'refused':>9}{'loaded':>9}{'wrong':>9}")
     for kind, counts in {**table, "all": sum(table.values(), collections.Counter())}.items():
