@@ -1,7 +1,7 @@
 """Answers texts with an exported SavedModel: `python -m train.classify --saved_model=...`.
 
-It takes the SavedModels of `train.run`, of every kind of task. Texts are arguments, or lines
-of standard input, which are answered as they come.
+It takes the SavedModels of `train.run`, of every kind of task, and with `--task` those of
+`train.bundle`. Texts are arguments, or lines of standard input, which are answered as they come.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ FLAGS = flags.FLAGS
 _CHUNK = 2**16
 # By the names of a signature's inputs, in the order of a line's columns.
 _COLUMNS = (("text",), ("text", "text_pair"), ("question", "context"))
+_OF_BUNDLE = {"text", "text_pair", "task"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,26 +30,29 @@ def main(argv: Sequence[str]) -> None:
     Of a classification: the likeliest label, its probability, the text. Of a regression:
     the value, the text. Of questions: the answer, its score, the text. Tabs stand between.
     In a text of two columns, a pair or a question and its context, one does too. What is
-    not UTF-8 is printed as it came.
+    not UTF-8 is printed as it came. Of a bundle, `--task` says which of its tasks is asked.
     """
     texts = [os.fsencode(text) for text in argv[1:]]
     try:
         check_folder(FLAGS.saved_model)
         quiet_tensorflow(FLAGS.tensorflow_log)
-        answer_all(FLAGS.saved_model, texts, FLAGS.batch_size)
+        answer_all(FLAGS.saved_model, texts, FLAGS.batch_size, FLAGS.task)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise  # See `train.command`.
         sys.exit(f"error: {error}")
 
 
-def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
+def answer_all(
+    folder: str, texts: Sequence[bytes], batch_size: int, task: str | None = None
+) -> None:
     """Prints the answers to texts, or to the lines of standard input.
 
     Args:
       folder: a SavedModel's.
       texts: if there are none, standard input is read.
       batch_size: how many are computed at a time, at most.
+      task: which task of a bundle is asked.
 
     Raises:
       ValueError: there are no texts, one is not what the model takes, or it is no model of
@@ -61,7 +65,7 @@ def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
         unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, batch_size)
     model, done = None, 0
     for batch in batches:
-        model = model or Model(folder)
+        model = model or Model(folder, task)
         rows, wrong = model.split(batch)
         for line in model.answer(rows):
             sys.stdout.buffer.write(line + b"\n")
@@ -104,16 +108,17 @@ def read_batches(stream: BinaryIO | None, size: int) -> Iterator[Sequence[bytes]
 
 
 class Model:
-    """A SavedModel of `train.run`.
+    """A SavedModel of `train.run` or `train.bundle`.
 
     Args:
       folder: the SavedModel's.
+      task: which task of a bundle is asked; `None` of a model of one task.
 
     Raises:
-      ValueError: it cannot be loaded, or is one of something else.
+      ValueError: it cannot be loaded, is one of something else, or has no such task.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, task: str | None = None) -> None:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  The model's graph uses its ops.
 
@@ -129,13 +134,29 @@ class Model:
                 f"--saved_model={folder} cannot be loaded, or has no signature serving_default: "
                 f"{_first_line(error)}"
             ) from error
-        self._signature = signature
+        self._signature, self._task = signature, task
+        if inputs == _OF_BUNDLE and "tasks" in self._model.signatures:
+            self._check_task(folder)
+            self._columns, self._format = ("text", "text_pair"), _of_bundle
+            return
+        if task is not None:
+            raise ValueError(f"--task={task} is for bundles of several tasks; {folder} is none")
         self._columns = next((names for names in _COLUMNS if set(names) == inputs), None)
         self._format = next((say for names, say in _FORMATS if names <= outputs), None)
         if not self._columns or not self._format:
             raise ValueError(
                 f"--saved_model={folder} is not one that train.run exported: its signature takes "
                 f"{', '.join(sorted(inputs))} and returns {', '.join(sorted(outputs))}"
+            )
+
+    def _check_task(self, folder: str) -> None:
+        found = self._model.signatures["tasks"]()["task"].numpy()
+        names = sorted(name.decode("utf-8", "replace") for name in found)
+        if self._task not in names:
+            given = "not given" if self._task is None else repr(self._task)
+            raise ValueError(
+                f"--task must say which task of {folder} is asked: {', '.join(names[:20])}"
+                f"{', ...' if len(names) > 20 else ''}. Received: {given}"
             )
 
     def split(self, texts: Iterable[bytes]) -> tuple[list[list[bytes]], str | None]:
@@ -147,6 +168,8 @@ class Model:
         rows, count = [], len(self._columns)
         for text in texts:
             columns = text.split(b"\t") if count > 1 else [text]
+            if self._task is not None and len(columns) == 1:
+                columns.append(b"")  # It has one text, and of pairs the second may be empty.
             if len(columns) != count:
                 return rows, (
                     f"this model takes {' and '.join(self._columns)} with one tab between. "
@@ -168,6 +191,8 @@ class Model:
             name: self._tf.constant([text.decode("utf-8", "replace") for text in column])
             for name, column in zip(self._columns, columns, strict=True)
         }
+        if self._task is not None:
+            inputs["task"] = self._tf.fill([len(rows)], self._task)
         try:
             outputs = self._signature(**inputs)
         except self._tf.errors.OpError as error:
@@ -190,6 +215,11 @@ def _value(outputs: dict[str, Any], index: int) -> list[bytes]:
     return [_number(outputs["value"][index])]
 
 
+def _of_bundle(outputs: dict[str, Any], index: int) -> list[bytes]:
+    # A regression has no label.
+    return (_label if outputs["label"][index] else _value)(outputs, index)
+
+
 # By the names of a signature's outputs.
 _FORMATS: tuple[tuple[set[str], Callable[[dict[str, Any], int], list[bytes]]], ...] = (
     ({"label", "probabilities"}, _label),
@@ -208,7 +238,8 @@ def _first_line(error: Exception) -> str:
 
 if __name__ == "__main__":
     # Here alone, for `train.run` has a flag of the same name.
-    flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
+    flags.DEFINE_string("saved_model", None, "The saved_model folder of a run or a bundle.")
+    flags.DEFINE_string("task", None, "Of a bundle: which of its tasks is asked.")
     flags.DEFINE_integer("batch_size", 32, "Texts that are computed at a time.", lower_bound=1)
     flags.mark_flag_as_required("saved_model")
     command.run(main)

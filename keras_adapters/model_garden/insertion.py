@@ -8,7 +8,7 @@ one that the layer follows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -77,8 +77,18 @@ class Planned:
     layer: tf_keras.layers.Layer
 
 
-def plan(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> list[Planned]:
-    """Makes a layer for each site of a built encoder that its settings choose; puts none."""
+def plan(
+    encoder: tf_keras.layers.Layer,
+    config: AdapterConfig,
+    make: Callable[..., tf_keras.layers.Layer] = make_layer,
+) -> list[Planned]:
+    """Makes a layer for each site of a built encoder that its settings choose; puts none.
+
+    Args:
+      encoder: a built encoder without inserted layers.
+      config: the settings.
+      make: makes one layer of the settings, a `dtype` and a `name`.
+    """
     host = host_of(encoder)
     blocks = host.blocks(encoder)
     lowest: dict[int, int] = {}
@@ -86,11 +96,23 @@ def plan(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> list[Planned]
         lowest.setdefault(id(block), index)
     chosen = config.layers or range(len(blocks))
     return [
-        Planned(index, site, blocks[index], _make_for(site, blocks[index], config))
+        Planned(index, site, blocks[index], _make_for(site, blocks[index], config, make))
         for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen)
         for site in host.sites(blocks[index])
         if site.place in config.places
     ]
+
+
+def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
+    """Raises a ValueError if a built encoder holds inserted layers, say a `MultiTaskModel`'s."""
+    host = host_of(encoder)
+    sites = [site for block in host.blocks(encoder) for site in host.sites(block)]
+    layers = [layer for site in sites if (layer := inserted_at(site)) is not None]
+    if layers:
+        raise ValueError(
+            "`encoder` must hold no inserted layers yet. Received: "
+            f"{encoder.name!r}, which holds {len(layers)} of {type(layers[0]).__name__}"
+        )
 
 
 def insert(planned: Iterable[Planned]) -> None:
@@ -101,14 +123,17 @@ def insert(planned: Iterable[Planned]) -> None:
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
     """Puts a layer at the end of one sub-layer."""
-    _put(site, block, _make_for(site, block, config))
+    _put(site, block, _make_for(site, block, config, make_layer))
 
 
 def _make_for(
-    site: Site, block: tf_keras.layers.Layer, config: AdapterConfig
+    site: Site,
+    block: tf_keras.layers.Layer,
+    config: AdapterConfig,
+    make: Callable[..., tf_keras.layers.Layer],
 ) -> tf_keras.layers.Layer:
     name = f"{site.name}_adapter"
-    layer = make_layer(config, dtype=block.dtype_policy, name=name)
+    layer = make(config, dtype=block.dtype_policy, name=name)
     with tf.name_scope(f"{block.name}/{name}"):
         layer.build(tf.TensorShape([None, None, site.width]))
     return layer

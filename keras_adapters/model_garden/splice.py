@@ -18,7 +18,7 @@ from keras_adapters.model_garden.adapted import (
 )
 from keras_adapters.model_garden.hosts.host import names_of
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.insertion import insert, plan, take_out
+from keras_adapters.model_garden.insertion import check_nothing_inserted, insert, plan, take_out
 from keras_adapters.model_garden.layers import make_layer
 from keras_adapters.model_garden.variables import assign_all, encoder_variables
 
@@ -73,6 +73,8 @@ def check_method(encoder: tf_keras.layers.Layer, method: Method) -> None:
             f"`encoder` must be one of these tf-models-official encoders: {names_of(HOSTS)}, "
             f"not of a class derived from one. Received: {type(encoder).__name__}"
         )
+    if not is_adapted(encoder) and host.is_built(encoder):
+        check_nothing_inserted(encoder)
     blocks = len(host.blocks(encoder))
     method.check_blocks(blocks)
     layers = method.insertion.layers if method.insertion else None

@@ -15,6 +15,7 @@ class FunnelHost(BertHost):
     """`FunnelTransformerEncoder` of BERT's blocks; its residuals are the pooled sequences."""
 
     family = "funnel"
+    keeps_positions = False
 
     def architecture(self, encoder: tf_keras.layers.Layer) -> dict[str, Any]:
         """Returns what is told of a BERT, how sequences are pooled, and where dense inputs go."""

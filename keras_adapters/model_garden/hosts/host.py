@@ -81,6 +81,8 @@ class Host:
     norm_classes: tuple[type, ...] = (tf_keras.layers.LayerNormalization,)
     # Whether Keras finds the encoder's variables by itself when it writes a `.keras` file.
     keras_finds_variables = True
+    # Whether `sequence_output` has a state for each token of the inputs.
+    keeps_positions = True
 
     def __init__(self, encoder_class: type) -> None:
         self.encoder_class = encoder_class
