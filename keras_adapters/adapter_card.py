@@ -105,9 +105,7 @@ def _body(
     tensors: int,
     parameters: int,
 ) -> str:
-    base = (
-        metadata.get("base_model") or metadata.get("encoder") or "the encoder of this fingerprint"
-    )
+    base = metadata.get("base_model") or metadata.get("encoder") or "the encoder of this fingerprint"
     rows = [
         ("base", f"{base}"),
         ("fingerprint of the base", f"`{fingerprint}`"),

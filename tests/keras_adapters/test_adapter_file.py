@@ -9,6 +9,7 @@ from official.nlp.modeling import networks
 
 import keras_adapters as ka
 from keras_adapters import AdapterConfig, AdapterFileError, Method
+from keras_adapters.fingerprint import digest_all
 from keras_adapters.model_garden import adapt, add_adapters
 from keras_adapters.model_garden.freezing import set_trainable
 from keras_adapters.model_garden.variables import encoder_variables
