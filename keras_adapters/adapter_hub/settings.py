@@ -183,10 +183,10 @@ def _checked(config: Any) -> dict[str, Any]:
         )
     missing = [field for field in _REQUIRED if field not in config]
     if missing:
-        kind = f", and its `architecture` is {shown(config['architecture'])}"
+        kind = config.get("architecture")
         raise ValueError(
             f"`config` must have `{'`, `'.join(missing)}`, as a bottleneck adapter has"
-            + (kind if config.get("architecture") else "")
+            + (f". Its `architecture` is {shown(kind)}" if kind else "")
         )
     others = {f: v for f, v in config.items() if f not in _KNOWN and v not in (None, False)}
     for field, value in others.items():

@@ -60,14 +60,12 @@ def hub(fixtures):
 def copied(hub, tmp_path):
     """Copies a folder that the real package wrote, with changes to its settings."""
 
-    def copy(name, file="adapter_config.json", without=(), **changes):
+    def copy(name, file="adapter_config.json", /, **changes):
         folder = shutil.copytree(hub.folder / name, tmp_path / name, dirs_exist_ok=True)
         settings = json.loads((folder / file).read_text())
         for key, value in changes.items():
             where = settings if key in settings else settings["config"]
             where[key] = value
-        for key in without:
-            (settings if key in settings else settings["config"]).pop(key)
         (folder / file).write_text(json.dumps(settings))
         return folder
 
