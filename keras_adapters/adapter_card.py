@@ -22,7 +22,8 @@ _USE = """\
 import keras_adapters as ka
 
 encoder = ka.load_encoder("...")  # {base}
-metadata = ka.load_adapter("...", None, encoder)  # This folder. A model instead of None: its head too.
+# This folder's path. With a model instead of None, its head is loaded too.
+metadata = ka.load_adapter("...", None, encoder)
 ```
 """
 
@@ -105,7 +106,7 @@ def _body(
     tensors: int,
     parameters: int,
 ) -> str:
-    base = metadata.get("base_model") or metadata.get("encoder") or "the encoder of this fingerprint"
+    base = metadata.get("base_model") or metadata.get("encoder") or "see its fingerprint"
     rows = [
         ("base", f"{base}"),
         ("fingerprint of the base", f"`{fingerprint}`"),

@@ -66,9 +66,7 @@ class Base:
         if not isinstance(value["architecture"], dict):
             raise ValueError("a base's `architecture` is an object")
         digests = value["digests"]
-        if not (
-            isinstance(digests, dict) and digests and all(map(_is_digest, digests.values()))
-        ):
+        if not (isinstance(digests, dict) and digests and all(map(_is_digest, digests.values()))):
             raise ValueError("a base's `digests` are an object of SHA-256s in hex")
         return cls(value["architecture"], digests)
 

@@ -6,6 +6,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What trains with the whole command, or many models: `make quick` leaves it out.
 SLOW = (
     "benchmarks",
+    "keras_adapters/model_garden/test_architecture.py",
     "keras_adapters/model_garden/test_conformance.py",
     "keras_adapters/model_garden/test_freezing.py",
     "test_official.py",
@@ -17,6 +18,7 @@ SLOW = (
     "train/objectives/spans/test_replicas.py",
     "train/objectives/test_model.py",
     "train/objectives/text/test_export.py",
+    "train/test_adapters_of_runs.py",
     "train/test_classify.py",
     "train/test_every_task.py",
     "train/test_experiment.py",

@@ -354,9 +354,7 @@ def _check_values(
     for name in sorted(set(targets) & set(values)):
         value, variable = values[name], targets[name]
         if list(value.shape) != variable.shape.as_list():
-            problems.append(
-                f"shape of {name}: {list(value.shape)}, not {variable.shape.as_list()}"
-            )
+            problems.append(f"shape of {name}: {list(value.shape)}, not {variable.shape.as_list()}")
         elif variable.dtype.is_floating != (value.dtype.kind == "f") or (
             not variable.dtype.is_floating and variable.dtype.as_numpy_dtype != value.dtype
         ):
