@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import yaml
 
 from keras_adapters.adapter_file import AdapterFile
 
+CARD = "README.md"
+_WRITTEN = "<!-- written by keras_adapters, sha256 {}; edited, it is kept as it is -->\n"
 _TAGS = {"spans": "question-answering"}
 _TEXT = """\
 # Adapter `{name}` for {base}
 
-Bottleneck adapters of Houlsby et al. 2019, trained with keras-adapters and converted to the format of
-the [`adapters`](https://github.com/Adapter-Hub/adapters) package:
+Bottleneck adapters of Houlsby et al. 2019, trained with keras-adapters and converted to the
+format of the [`adapters`](https://github.com/Adapter-Hub/adapters) package:
 
 ```python
 from adapters import BertAdapterModel
@@ -59,4 +62,12 @@ def card(
         folder=repr("..."),
         dropped=lost,
     )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{text}"
+    text = f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{text}\n"
+    return text + _WRITTEN.format(hashlib.sha256(text.encode()).hexdigest())
+
+
+def is_as_written(content: bytes) -> bool:
+    """Says whether a card is one of `card`'s, which nobody has edited."""
+    text, newline, _ = content.rstrip(b"\n").rpartition(b"\n")
+    seal = _WRITTEN.format(hashlib.sha256(text + newline).hexdigest())
+    return content == text + newline + seal.encode()

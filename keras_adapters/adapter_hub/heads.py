@@ -99,9 +99,7 @@ def read_head(
             "head_type": head_type,
             "use_pooler": use_pooler,
             "layers": 1,
-            "num_labels": settings.get(
-                "num_labels", len(labels) if isinstance(labels, dict) else 2
-            ),
+            "num_labels": settings.get("num_labels", count),
             "label2id": labels,
         }
         prefix, layers = "", (layer,)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_adapters.adapter_file import AdapterFile
-from keras_adapters.adapter_hub.card import card
+from keras_adapters.adapter_hub.card import CARD, card, is_as_written
 from keras_adapters.adapter_hub.files import (
     CONFIG,
     HEAD_CONFIG,
@@ -42,7 +42,6 @@ _MODEL_CLASS = "BertAdapterModel"
 # What a base must be for a BERT of transformers to be the same; the default is what is usual.
 _BERT: Mapping[str, Any] = {"family": "bert", "norm_first": False, "embedding_scale": 1.0}
 _KINDS = ("classification", "regression", "spans")
-CARD = "README.md"
 
 
 def write_adapter_hub(
@@ -60,7 +59,8 @@ def write_adapter_hub(
     `adapter_config.json`, where `read_adapter_hub` finds it.
 
     Args:
-      path: the folder, which appears whole; one that was written before is replaced.
+      path: the folder, which appears whole; one that was written before is replaced, but for a
+        `README.md` that somebody has edited.
       adapter: an adapter, as `read_adapter` reads one.
       name: what it is to be called there; by default the metadata's `task`, or `adapter`.
       base_model: what the base is called on the Hugging Face Hub, such as `bert-base-uncased`,
@@ -124,13 +124,16 @@ def write_files(path: str | os.PathLike, files: Mapping[Any, Any]) -> None:
     """Writes what `plan_files` returned; raises as `write_adapter_hub`."""
     path = pathlib.Path(path)
     check_replaceable(path)
+    files = dict(files)
+    if (path / CARD).is_file() and not is_as_written((path / CARD).read_bytes()):
+        files[CARD] = (path / CARD).read_text(encoding="utf-8")
     with atomic_folder(path) as folder:
         for target, content in files.items():
             if isinstance(target, tuple):
                 write_tensors(folder, target, content)
             else:
-                text = content if isinstance(content, str) else json.dumps(content, indent=2)
-                (folder / target).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+                text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+                (folder / target).write_text(text, encoding="utf-8")
 
 
 def check_replaceable(path: pathlib.Path) -> None:

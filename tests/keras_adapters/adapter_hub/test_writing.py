@@ -212,6 +212,17 @@ def test_what_stands_there_is_replaced_only_if_it_is_an_export(hub, tmp_path):
     write_adapter_hub(tmp_path / "empty", hub.make_adapter())
 
 
+def test_an_edited_card_stays(hub, tmp_path):
+    write_adapter_hub(tmp_path / "out", hub.make_adapter())
+    card = tmp_path / "out" / "README.md"
+    first = card.read_text()
+    write_adapter_hub(tmp_path / "out", hub.make_adapter(), name="other")
+    assert card.read_text() != first
+    card.write_text("# Mine\n")
+    write_adapter_hub(tmp_path / "out", hub.make_adapter())
+    assert card.read_text() == "# Mine\n"
+
+
 def test_a_write_that_fails_leaves_the_old(hub, tmp_path, monkeypatch):
     write_adapter_hub(tmp_path / "out", hub.make_adapter())
     before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
