@@ -7,7 +7,6 @@ of standard input, which are answered as they come.
 from __future__ import annotations
 
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -16,11 +15,10 @@ from absl import flags
 
 from train import command
 from train.quiet import quiet_tensorflow
+from train.serving.signatures import check_folder
 
 FLAGS = flags.FLAGS
 _CHUNK = 2**16
-# By the names of a signature's inputs, in the order of a line's columns.
-_COLUMNS = (("text",), ("text", "text_pair"), ("question", "context"))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -61,7 +59,7 @@ def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
         unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, batch_size)
     model, done = None, 0
     for batch in batches:
-        model = model or Model(folder)
+        model = model or Classifier(folder)
         rows, wrong = model.split(batch)
         for line in model.answer(rows):
             sys.stdout.buffer.write(line + b"\n")
@@ -71,17 +69,6 @@ def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
             raise ValueError(f"{unit} {done + 1}: {wrong}")
     if not model:
         raise ValueError("give texts as arguments, or one a line on standard input")
-
-
-def check_folder(folder: str) -> None:
-    """Raises OSError if a folder does not hold a SavedModel; imports no TensorFlow."""
-    if not pathlib.Path(folder).is_dir():
-        raise NotADirectoryError(f"--saved_model={folder} is not a folder")
-    if not any(pathlib.Path(folder, f"saved_model.{end}").is_file() for end in ("pb", "pbtxt")):
-        raise FileNotFoundError(
-            f"--saved_model={folder} holds no saved_model.pb. Name the folder saved_model of a "
-            "run that exported its model"
-        )
 
 
 def cut(texts: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
@@ -103,8 +90,8 @@ def read_batches(stream: BinaryIO | None, size: int) -> Iterator[Sequence[bytes]
         yield [last.removesuffix(b"\r")]
 
 
-class Model:
-    """A SavedModel of `train.run`.
+class Classifier:
+    """A SavedModel of `train.run`, from lines to lines.
 
     Args:
       folder: the SavedModel's.
@@ -114,29 +101,11 @@ class Model:
     """
 
     def __init__(self, folder: str) -> None:
-        import tensorflow as tf
-        import tensorflow_text  # noqa: F401  The model's graph uses its ops.
+        from train.serving.model import TextModel  # Imports TensorFlow.
 
-        self._tf = tf
-        try:
-            # The signature alone does not keep the model's variables.
-            self._model = tf.saved_model.load(folder)
-            signature = self._model.signatures["serving_default"]
-            inputs = set(signature.structured_input_signature[1])
-            outputs = set(signature.structured_outputs)
-        except Exception as error:  # Of any kind, where a file is damaged.
-            raise ValueError(
-                f"--saved_model={folder} cannot be loaded, or has no signature serving_default: "
-                f"{_first_line(error)}"
-            ) from error
-        self._signature = signature
-        self._columns = next((names for names in _COLUMNS if set(names) == inputs), None)
-        self._format = next((say for names, say in _FORMATS if names <= outputs), None)
-        if not self._columns or not self._format:
-            raise ValueError(
-                f"--saved_model={folder} is not one that train.run exported: its signature takes "
-                f"{', '.join(sorted(inputs))} and returns {', '.join(sorted(outputs))}"
-            )
+        self._model = TextModel(folder)
+        self._columns = self._model.form.columns
+        self._format = _FORMATS[self._model.form.kind]
 
     def split(self, texts: Iterable[bytes]) -> tuple[list[list[bytes]], str | None]:
         """Splits texts into columns, up to the first that has not as many as the model takes.
@@ -164,15 +133,9 @@ class Model:
         if not rows:
             return []
         texts, *columns = zip(*rows, strict=True)
-        inputs = {
-            name: self._tf.constant([text.decode("utf-8", "replace") for text in column])
-            for name, column in zip(self._columns, columns, strict=True)
-        }
-        try:
-            outputs = self._signature(**inputs)
-        except self._tf.errors.OpError as error:
-            raise ValueError(f"the model fails: {_first_line(error)}") from error
-        outputs = {name: value.numpy() for name, value in outputs.items()}
+        outputs = self._model.answer(
+            [[text.decode("utf-8", "replace") for text in column] for column in columns]
+        )
         return [
             b"\t".join([*self._format(outputs, index), text]) for index, text in enumerate(texts)
         ]
@@ -190,20 +153,20 @@ def _value(outputs: dict[str, Any], index: int) -> list[bytes]:
     return [_number(outputs["value"][index])]
 
 
-# By the names of a signature's outputs.
-_FORMATS: tuple[tuple[set[str], Callable[[dict[str, Any], int], list[bytes]]], ...] = (
-    ({"label", "probabilities"}, _label),
-    ({"answer", "score"}, _answer),
-    ({"value"}, _value),
-)
+def _of_any_task(outputs: dict[str, Any], index: int) -> list[bytes]:
+    return (_label if outputs["label"][index] else _value)(outputs, index)
+
+
+_FORMATS: dict[str, Callable[[dict[str, Any], int], list[bytes]]] = {
+    "classification": _label,
+    "spans": _answer,
+    "regression": _value,
+    "many": _of_any_task,
+}
 
 
 def _number(value: float) -> bytes:
     return f"{value:.3f}".encode()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "message", error)).splitlines() or [type(error).__name__])[0]
 
 
 if __name__ == "__main__":
