@@ -20,8 +20,10 @@ from absl import flags
 
 from train import command
 from train.quiet import quiet_tensorflow
+from train.scoring import cluster
 from train.scoring import files as input_files
 from train.scoring.job import MALFORMED, Job, digest
+from train.scoring.work import Work
 from train.serving.ray_extra import check_installed
 from train.serving.signatures import TASK, Form, read_form
 
@@ -184,13 +186,9 @@ def _work(job: Job, files: Sequence[input_files.InputFile], options: Options) ->
 def _score(
     todo: Sequence, files: Sequence[input_files.InputFile], options: Options, bar: tqdm.tqdm
 ) -> None:
-    from train.scoring.scorer import Scorer, Scoring  # Imports TensorFlow.
-
-    local = options.ray_address is None
-    place = (lambda path: path) if local else os.path.abspath
-    scoring = Scoring(
-        saved_model=place(options.saved_model),
-        folder=place(options.output),
+    work = Work(
+        saved_model=os.path.abspath(options.saved_model),
+        folder=os.path.abspath(options.output),
         files=tuple(files),
         text_columns=tuple(options.text_columns),
         id_columns=tuple(options.id_columns),
@@ -199,14 +197,14 @@ def _score(
         suffix=options.output_format,
         batch_size=options.batch_size,
     )
-    if local:
-        scorer = Scorer(scoring)
+    if options.ray_address is None:
+        from train.scoring.scorer import Scorer  # Imports TensorFlow.
+
+        scorer = Scorer(work)
         for part in todo:
             scorer.score(part, bar.update)
     else:
-        from train.scoring import cluster
-
-        cluster.score(options.ray_address, scoring, todo, options.workers, bar.update)
+        cluster.score(options.ray_address, work, todo, options.workers, bar.update)
 
 
 if __name__ == "__main__":

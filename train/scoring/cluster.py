@@ -7,6 +7,7 @@ output folder under the same paths: a shared file system.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from train.scoring.plan import Part
+from train.scoring.work import Work
 from train.serving.ray_extra import connect, resources
 
 _MOST_BLOCKS = 4096
@@ -21,7 +23,7 @@ _MOST_BLOCKS = 4096
 
 def score(
     address: str,
-    scoring: Any,
+    work: Work,
     parts: Sequence[Part],
     workers: int | None,
     progress: Callable[[int], object],
@@ -30,7 +32,7 @@ def score(
 
     Args:
       address: of the cluster, as of `ray.init`.
-      scoring: a `train.scoring.scorer.Scoring`; its `threads` are set here.
+      work: what is to be done; its `threads` are set here.
       parts: what is to be done.
       workers: how many, at most; by default one a GPU, or one a machine without.
       progress: told the rows that are done since it was told last.
@@ -48,7 +50,7 @@ def score(
             )
             results = dataset.map_batches(
                 _Worker,
-                fn_constructor_args=(scoring, tuple(parts), share.cpus),
+                fn_constructor_args=(work, tuple(parts), share.cpus),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(
                     min_size=1, max_size=min(share.count, len(parts))
@@ -59,7 +61,7 @@ def score(
             try:
                 for result in results.iter_rows():
                     if result["error"]:
-                        raise {"os": OSError, "value": ValueError}[result["kind"]](result["error"])
+                        raise (OSError if result["is_of_system"] else ValueError)(result["error"])
                     progress(result["rows"])
             except ray.exceptions.RayError as error:
                 raise ValueError(f"the cluster fails: {_cause(error)}") from error
@@ -71,27 +73,23 @@ class _Worker:
     What is wrong with the input or the disk is told, not raised: Ray would try it again.
     """
 
-    def __init__(self, scoring: Any, parts: tuple[Part, ...], cpus: float) -> None:
-        import dataclasses
-
+    def __init__(self, work: Work, parts: tuple[Part, ...], cpus: float) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self._parts = parts
         self._scorer = None
-        self._scoring = dataclasses.replace(scoring, threads=max(1, math.floor(cpus)))
+        self._work = dataclasses.replace(work, threads=max(1, math.floor(cpus)))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         from train.scoring.scorer import Scorer  # Imports TensorFlow.
 
         part = self._parts[int(batch["part"][0])]
-        error, kind = "", ""
+        error, is_of_system = "", False
         try:
-            self._scorer = self._scorer or Scorer(self._scoring)
+            self._scorer = self._scorer or Scorer(self._work)
             self._scorer.score(part)
-        except OSError as wrong:
-            error, kind = str(wrong), "os"
-        except ValueError as wrong:
-            error, kind = str(wrong), "value"
-        return {"rows": [part.rows], "error": [error], "kind": [kind]}
+        except (OSError, ValueError) as wrong:
+            error, is_of_system = str(wrong), isinstance(wrong, OSError)
+        return {"rows": [part.rows], "error": [error], "is_of_system": [is_of_system]}
 
 
 @contextlib.contextmanager

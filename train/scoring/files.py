@@ -36,17 +36,23 @@ class InputFile:
       size: in bytes.
       modified: when, in nanoseconds.
       header: the columns of a table.
+      place: where it is, whichever folder a process works in.
     """
 
     path: str
     format: str
     size: int
     modified: int
-    header: tuple[str, ...] | None = None
+    header: tuple[str, ...] | None
+    place: str
+
+    def identity(self) -> list[Any]:
+        """Returns what tells this file from others, as JSON has it."""
+        return [self.path, self.format, self.size, self.modified, self.header]
 
     def check_unchanged(self) -> None:
         """Raises ValueError if the file is not as it was; OSError if it is not there."""
-        found = os.stat(self.path)
+        found = os.stat(self.place)
         if (found.st_size, found.st_mtime_ns) != (self.size, self.modified):
             raise ValueError(
                 f"{self.path} has changed since the work began. Name another --output for what "
@@ -98,7 +104,9 @@ def _look(path: str, file_format: str | None) -> InputFile:
         header = _header(path, file_format) if file_format in _TABLES else None
     except OSError as error:
         raise OSError(f"--input={path} cannot be read: {error.strerror or error}") from error
-    return InputFile(path, file_format, found.st_size, found.st_mtime_ns, header)
+    return InputFile(
+        path, file_format, found.st_size, found.st_mtime_ns, header, os.path.abspath(path)
+    )
 
 
 def _header(path: str, file_format: str) -> tuple[str, ...]:

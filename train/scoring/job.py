@@ -55,7 +55,7 @@ class Job:
         self._suffix = settings["suffix"]
         self._files = files
         self._settings = json.loads(
-            json.dumps({**settings, "input": [dataclasses.astuple(file) for file in files]})
+            json.dumps({**settings, "input": [file.identity() for file in files]})
         )
         self._lock = _take_lock(self.path)
         try:

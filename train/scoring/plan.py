@@ -59,7 +59,7 @@ def _cut_file(file: InputFile, rows: int, progress: Callable[[int], object]) -> 
             yield Part(0, 0, first, min(rows, count - first))
         progress(file.size)
         return
-    with open(file.path, "rb") as stream:
+    with open(file.place, "rb") as stream:
         lines = Lines(stream)
         records = FORMATS[file.format](lines)
         if file.header is not None:
@@ -93,8 +93,8 @@ def read(file: InputFile, part: Part, names: Sequence[str]) -> Iterator[Record]:
     if file.format == PARQUET:
         from train.scoring import parquet  # Needs an extra.
 
-        yield from parquet.read(file.path, part.row, part.rows, names)
+        yield from parquet.read(file.place, part.row, part.rows, names)
         return
-    with open(file.path, "rb") as stream:
+    with open(file.place, "rb") as stream:
         records = FORMATS[file.format](Lines(stream, part.offset, part.line))
         yield from itertools.islice(records, part.rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,64 +11,29 @@ from train.scoring.job import commit
 from train.scoring.plan import Part, read
 from train.scoring.predictions import WRITERS, answers, json_lines
 from train.scoring.records import Record
+from train.scoring.work import Work
 from train.serving.model import InputError, TextModel, limit_threads
-
-
-@dataclasses.dataclass(frozen=True)
-class Scoring:
-    """What is to be done, the same for all parts.
-
-    Attributes:
-      saved_model: the SavedModel's folder.
-      folder: the job's.
-      files: what is scored.
-      text_columns: columns of the files, one for each of the model's texts, or fewer, where
-        the last may be missing.
-      id_columns: columns that are copied.
-      task: for a model of many tasks, the name of the task of all rows;
-      task_column: or the column that holds it.
-      suffix: `jsonl` or `parquet`, the form of the predictions.
-      batch_size: how many rows the model is given at a time, at most.
-      threads: how many the model computes on; None: as TensorFlow likes.
-    """
-
-    saved_model: str
-    folder: str
-    files: tuple[InputFile, ...]
-    text_columns: tuple[str, ...]
-    id_columns: tuple[str, ...] = ()
-    task: str | None = None
-    task_column: str | None = None
-    suffix: str = "jsonl"
-    batch_size: int = 32
-    threads: int | None = None
-
-    @property
-    def read_columns(self) -> tuple[str, ...]:
-        """All columns that are read."""
-        names = (*self.text_columns, self.task_column, *self.id_columns)
-        return tuple(dict.fromkeys(name for name in names if name))
 
 
 class Scorer:
     """Scores parts.
 
     Args:
-      scoring: what is to be done.
+      work: what is to be done.
 
     Raises:
       OSError: there is no SavedModel.
       ValueError: it cannot be loaded, or has not the task.
     """
 
-    def __init__(self, scoring: Scoring) -> None:
-        if scoring.threads:
-            limit_threads(scoring.threads)
-        self._scoring = scoring
-        self._model = TextModel(scoring.saved_model)
-        if scoring.task is not None and scoring.task not in self._model.tasks:
+    def __init__(self, work: Work) -> None:
+        if work.threads:
+            limit_threads(work.threads)
+        self._work = work
+        self._model = TextModel(work.saved_model)
+        if work.task is not None and work.task not in self._model.tasks:
             raise ValueError(
-                f"--task={scoring.task} is not one of this model, which has "
+                f"--task={work.task} is not one of this model, which has "
                 f"{', '.join(self._model.tasks[:20])}"
             )
 
@@ -87,11 +51,11 @@ class Scorer:
           OSError: a file cannot be read or written.
           ValueError: a file is damaged or has changed, or the model cannot compute.
         """
-        file = self._scoring.files[part.file]
+        file = self._work.files[part.file]
         rows: list[dict[str, Any]] = []
         malformed: list[dict[str, Any]] = []
         count = 0
-        for batch in _batches(read(file, part, self._scoring.read_columns), self._batch_size):
+        for batch in _batches(read(file, part, self._work.read_columns), self._work.batch_size):
             identity = [
                 {"file": file.path, "row": part.row + count + index} for index in range(len(batch))
             ]
@@ -107,20 +71,16 @@ class Scorer:
             progress(len(batch))
         if count != part.rows:
             raise ValueError(f"{file.path} has changed since the work began")
-        names = ("file", "row", *self._scoring.id_columns)
-        write = WRITERS[self._scoring.suffix]
+        names = ("file", "row", *self._work.id_columns)
+        write = WRITERS[self._work.suffix]
         commit(
-            self._scoring.folder,
+            self._work.folder,
             part,
-            self._scoring.suffix,
+            self._work.suffix,
             write(rows, names, self._model.form.kind),
             json_lines(malformed),
         )
         return len(malformed)
-
-    @property
-    def _batch_size(self) -> int:
-        return self._scoring.batch_size
 
     def _answer(self, file: InputFile, batch: Sequence[Record]) -> list[dict[str, Any] | str]:
         """Returns of each record what is written of it, or why it is malformed."""
@@ -132,7 +92,7 @@ class Scorer:
                     raise ValueError(record.reason)
                 fields = named(file.header, record.fields)
                 texts.append(self._texts(fields))
-                ids.append({name: as_json(fields[name]) for name in self._scoring.id_columns})
+                ids.append({name: as_json(fields[name]) for name in self._work.id_columns})
                 good.append(index)
             except KeyError as error:
                 answers[index] = f"{error.args[0]!r} is missing"
@@ -151,18 +111,18 @@ class Scorer:
           KeyError: a column is missing.
           ValueError: one holds no text, or the task is unknown.
         """
-        form, scoring = self._model.form, self._scoring
+        form, work = self._model.form, self._work
         texts = []
-        for name, column in zip(form.texts, scoring.text_columns, strict=False):
+        for name, column in zip(form.texts, work.text_columns, strict=False):
             if name in form.optional and fields.get(column) is None:
                 texts.append("")
             else:
                 texts.append(as_text(fields[column], column))
         texts += [""] * (len(form.texts) - len(texts))
         if form.kind == "many":
-            task = scoring.task
+            task = work.task
             if task is None:
-                task = as_text(fields[scoring.task_column], scoring.task_column)
+                task = as_text(fields[work.task_column], work.task_column)
             if task not in self._model.tasks:
                 raise ValueError(f"{task[:200]!r} is not a task of this model")
             texts.append(task)
