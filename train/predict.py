@@ -207,8 +207,8 @@ def _score(
         cluster.score(options.ray_address, work, todo, options.workers, bar.update)
 
 
-if __name__ == "__main__":
-    # Here alone, for other commands have flags of the same names.
+def define_flags() -> None:
+    """Defines the flags: not at import, for other commands have flags of the same names."""
     flags.DEFINE_string("saved_model", None, "The saved_model folder of a run or a bundle.")
     flags.DEFINE_multi_string("input", None, "Files or patterns; may be given several times.")
     flags.DEFINE_string("output", None, "The folder to write.")
@@ -227,4 +227,8 @@ if __name__ == "__main__":
         "workers", None, "On a cluster; by default one a GPU, or one a machine.", lower_bound=1
     )
     flags.mark_flags_as_required(["saved_model", "input", "output"])
+
+
+if __name__ == "__main__":
+    define_flags()
     command.run(main, outlives_readers=True)

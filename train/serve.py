@@ -143,10 +143,7 @@ def _application(ray: Any, options: Options, port: int) -> Iterator[None]:
     try:
         yield
     finally:
-        if options.ray_address is None:
-            ray_serve.shutdown()
-        else:
-            ray_serve.delete(options.name)
+        ray_serve.delete(options.name)
 
 
 def _free_port(host: str, port: int) -> int:
@@ -192,8 +189,8 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
-if __name__ == "__main__":
-    # Here alone, for other commands have flags of the same names.
+def define_flags() -> None:
+    """Defines the flags: not at import, for other commands have flags of the same names."""
     flags.DEFINE_string("saved_model", None, "The saved_model folder of a run or a bundle.")
     flags.DEFINE_string("name", "model", "The model's, in URLs.")
     flags.DEFINE_string("host", "127.0.0.1", "The address to listen at; 0.0.0.0 is all.")
@@ -216,4 +213,8 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("ray_address", None, "Of a Ray cluster to serve on, as ray.init takes it.")
     flags.mark_flag_as_required("saved_model")
+
+
+if __name__ == "__main__":
+    define_flags()
     command.run(main)

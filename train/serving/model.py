@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,5 +120,10 @@ def limit_threads(count: int) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Returns what an error says first."""
-    return (str(getattr(error, "message", error)).splitlines() or [type(error).__name__])[0]
+    """Returns what an error says, in a line."""
+    text = re.sub(r"\{\{.*?\}\} *", "", str(getattr(error, "message", error)))  # Nodes.
+    lines = [line.strip() for line in text.splitlines()] or [type(error).__name__]
+    if lines[0].startswith("Graph execution error"):  # The reason stands above the node's name.
+        lines = lines[: next((i for i, line in enumerate(lines) if line.startswith("[[")), 1)]
+        return lines[-1]
+    return lines[0]
