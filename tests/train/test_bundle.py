@@ -248,7 +248,7 @@ def test_classify_asks_one_task_of_a_bundle(place, made, signature):
     with pytest.raises(ValueError, match="`text_pair` must be empty"):
         answer("topics", b"w1\tw2")
     for task in (None, "nonsense"):
-        with pytest.raises(ValueError, match="--task must say which task .*: alike, pairs, stars"):
+        with pytest.raises(ValueError, match=r"--task must say which task .*: alike, pairs, stars"):
             Classifier(str(made), task)
     with pytest.raises(ValueError, match="--task=topics is for bundles"):
         Classifier(str(place / "topics" / "saved_model"), "topics")
