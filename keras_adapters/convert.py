@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Collection, Sequence
 
@@ -100,7 +101,7 @@ def to_adapter_hub(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the flags and converts; ends with one line on standard error if it cannot."""
     flags = _parser().parse_args(arguments)
-    drop = tuple(name for part in flags.drop for name in part.split(",") if name)
+    drop = tuple(name for part in flags.drop for name in part.split(","))
     try:
         source = pathlib.Path(flags.input)
         if not source.exists():
@@ -117,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     print(f"wrote {flags.output}")
 
 

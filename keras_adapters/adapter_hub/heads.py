@@ -185,11 +185,12 @@ def _read(config: Mapping[str, Any]) -> Head:
 def _labels(label2id: Any, outputs: int) -> tuple[str, ...]:
     if label2id is None:
         return ()
-    given = label2id.items() if isinstance(label2id, dict) else ()
+    counted = isinstance(label2id, dict) and len(label2id) == outputs
     # Theirs are whole numbers, or texts of them.
+    given = label2id.items() if counted else ()
     by_index = {str(index): label for label, index in given if type(index) in (int, str)}
-    names = [str(index) for index in range(outputs)]
-    if not isinstance(label2id, dict) or len(label2id) != outputs or set(by_index) != set(names):
+    names = [str(index) for index in range(len(by_index))]
+    if not counted or len(names) != outputs or set(by_index) != set(names):
         raise ValueError(
             f"`label2id` must give {outputs} labels the numbers from 0 on. "
             f"Received: label2id={shown(label2id)}"

@@ -101,7 +101,8 @@ def read_adapter_hub(
       path: a folder that `save_adapter` of the `adapters` package, of its forerunner
         `adapter-transformers`, or `write_adapter_hub` wrote for a BERT, with
         `adapter.safetensors` or `pytorch_adapter.bin`. No code in it is run.
-      base: the encoder that the adapter was trained in: `saving.base_of` tells it.
+      base: the encoder that the adapter was trained in, as `base_of` tells it. Its number of
+        layers must be the adapter's; its hidden size shows when the adapter is loaded.
       drop: `("head",)` to leave the head behind.
 
     Returns:
@@ -212,6 +213,9 @@ def _stored(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"`{OURS}` must hold the objects metadata and versions. Received: {shown(stored)}"
         )
+    version = settings.get("version") or ""
+    package, _, number = version.partition(".")
+    empty["versions"] = {package: number} if number and package == "adapters" else {}
     versions = stored.get("versions", {})
     if not all(isinstance(version, str) for version in versions.values()):
         raise ValueError(f"`{OURS}`: `versions` must be texts. Received: {shown(versions)}")

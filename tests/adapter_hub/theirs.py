@@ -3,10 +3,13 @@
     python theirs.py train ENCODER DATA OUTPUT   trains two adapters on DATA, saves each in
                                                  both forms, and writes what they answer
     python theirs.py answer ENCODER DATA ADAPTER OUTPUT   loads ADAPTER both ways, and answers
+    python theirs.py compute ENCODER INPUTS ADAPTER OUTPUT   what ADAPTER computes of a JSON of
+                                                 inputs, as `tests/fixtures/adapter_hub` has it
 
 DATA is an `.npz`: `train_*` and `test_*` ids, masks and types, and `train_labels`.
 """
 
+import json
 import pathlib
 import sys
 
@@ -57,6 +60,22 @@ def answer(encoder, data, adapter, output):
         np.save(f"{output}/{'safe' if safe else 'default'}.npy", logits(model, data))
 
 
+def compute(encoder, data, adapter, output):
+    model = BertAdapterModel.from_pretrained(encoder)
+    found = {}
+    model.set_active_adapters(model.load_adapter(adapter, loading_info=found))
+    assert not any(found.values()), found
+    model.eval()
+    given = json.loads(pathlib.Path(data).read_text())["inputs"]
+    with torch.no_grad():
+        outputs = model(**{name: torch.tensor(value) for name, value in given.items()})
+    if "start_logits" in outputs:
+        values = torch.stack([outputs.start_logits, outputs.end_logits], -1)
+    else:
+        values = outputs["logits" if "logits" in outputs else "last_hidden_state"]
+    np.save(f"{output}/computed.npy", values.numpy())
+
+
 def inputs(data, split, rows=slice(None)):
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {name: torch.tensor(data[f"{split}_{name}"][rows]).long() for name in names}
@@ -75,4 +94,7 @@ def logits(model, data):
 if __name__ == "__main__":
     command, encoder, data, *rest = sys.argv[1:]
     pathlib.Path(rest[-1]).mkdir(exist_ok=True)
-    {"train": train, "answer": answer}[command](encoder, np.load(data), *rest)
+    if command == "compute":
+        compute(encoder, data, *rest)
+    else:
+        {"train": train, "answer": answer}[command](encoder, np.load(data), *rest)

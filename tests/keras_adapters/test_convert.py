@@ -80,6 +80,7 @@ def test_there_and_back(theirs, tmp_path, capsys):
 
 def test_drops_by_name(ours, tmp_path, capsys):
     assert "drop 'layer_norms'" in fails(capsys, ours, tmp_path / "out")
+    assert "must hold only" in fails(capsys, ours, tmp_path / "out", "--drop=")
     assert "no base here" in fails(capsys, ours, tmp_path / "out", "--drop=layer_norms,base")
     assert not (tmp_path / "out").exists()
     convert.main([str(ours), str(tmp_path / "out"), "--drop=layer_norms", "--drop=head"])

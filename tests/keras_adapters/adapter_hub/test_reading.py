@@ -65,6 +65,7 @@ def test_tells_method_labels_and_where_it_is_from(hub):
     config = AdapterConfig(3, "gelu", dropout=0.1, places=("attention",), layers=(1,))
     assert adapter.method == Method(config, trains="nothing")
     assert adapter.base == hub.base
+    assert adapter.versions == {"adapters": "1.3.0"}
     assert adapter.metadata == {
         "task": "safetensors",
         "method": "adapters",
@@ -158,6 +159,8 @@ def test_refuses_settings_that_do_not_fit(changes, message, hub, copied):
         ({"label2id": {"a": 0, "b": 1}}, "label2id"),
         ({"label2id": {"a": 0, "b": 1, "c": 1}}, "label2id"),
         ({"label2id": ["a", "b", "c"]}, "label2id"),
+        ({"label2id": {"a": 0, "b": 1, "c": 2.0}}, "label2id"),
+        ({"num_labels": 2**31 - 1}, "label2id"),
         ({"name": "x"}, "missing: heads.x.1.weight"),
     ],
 )
