@@ -13,6 +13,7 @@ _HOMES = {
     "AdapterFileError": "keras_adapters.adapter_file",
     "BertPreprocessor": "keras_adapters.preprocessor",
     "BottleneckAdapter": "keras_adapters.keras3",
+    "MultiTaskModel": "keras_adapters.multi_task",
     "METHODS": "keras_adapters.methods.method",
     "Method": "keras_adapters.methods.method",
     "adapt": "keras_adapters.model_garden.freezing",
@@ -27,7 +28,7 @@ _HOMES = {
     "set_trainable": "keras_adapters.model_garden.freezing",
 }
 # Modules, by their names in this package.
-_MODULES = ("adapter_file", "converters", "methods", "model_garden")
+_MODULES = ("adapter_file", "adapter_hub", "converters", "methods", "model_garden")
 __all__ = sorted([*_HOMES, *_MODULES])
 
 # Files that hold classes of this package load once it is imported.

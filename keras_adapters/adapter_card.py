@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_adapters.atomic import write_text
 from keras_adapters.methods.method import METHODS, Method
 
 CARD = "README.md"
@@ -28,36 +27,37 @@ metadata = ka.load_adapter("...", None, encoder)
 """
 
 
-def write_card(
-    folder: pathlib.Path,
+def card(
     method: Method,
     metadata: Mapping[str, Any],
     fingerprint: str,
     tensors: int,
     parameters: int,
-) -> None:
-    """Writes the card, unless one stands there that is not as it was written.
+) -> str:
+    """Returns the text of an adapter's card.
 
     Args:
-      folder: the adapter's.
       method: its method.
       metadata: its metadata. `base_model` is the Hub's name of the pretrained encoder; `task`,
         `form`, `labels`, `language` and `metrics`, by splits, are told too.
       fingerprint: its base's.
       tensors: how many it holds.
       parameters: how many numbers they are.
+    """
+    text = _front_matter(metadata) + _body(method, metadata, fingerprint, tensors, parameters)
+    return text + _WRITTEN.format(hashlib.sha256(text.encode()).hexdigest())
+
+
+def is_as_written(path: pathlib.Path) -> bool:
+    """Says whether a file is a card that nobody has edited, or is not there.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: it cannot be read.
     """
-    path = folder / CARD
-    if path.exists() and not _is_as_written(path.read_bytes()):
-        return
-    text = _front_matter(metadata) + _body(method, metadata, fingerprint, tensors, parameters)
-    write_text(path, text + _WRITTEN.format(hashlib.sha256(text.encode()).hexdigest()))
-
-
-def _is_as_written(content: bytes) -> bool:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return True
     text, newline, _ = content.rstrip(b"\n").rpartition(b"\n")
     text += newline
     return content == text + _WRITTEN.format(hashlib.sha256(text).hexdigest()).encode()
@@ -107,8 +107,9 @@ def _body(
     parameters: int,
 ) -> str:
     base = metadata.get("base_model") or metadata.get("encoder") or "see its fingerprint"
+    base = _cell(f"{base}")
     rows = [
-        ("base", f"{base}"),
+        ("base", base),
         ("fingerprint of the base", f"`{fingerprint}`"),
         ("method", f"`{method.name}`: {METHODS[method.name].summary}"),
         ("inserted", f"`{method.insertion}`" if method.insertion else "nothing"),
@@ -142,5 +143,6 @@ def _metrics(metadata: Mapping[str, Any]) -> list[tuple[str, str, float]]:
         for split, values in (splits.items() if isinstance(splits, Mapping) else ())
         if isinstance(values, Mapping)
         for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        # Beyond 53 bits an integer is no measurement, and may be beyond all floats.
+        if isinstance(value, float) or (type(value) is int and abs(value) < 2**53)
     ]

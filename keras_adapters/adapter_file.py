@@ -11,10 +11,11 @@ Nothing here knows any Keras: `model_garden.saving` puts models into such files 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
-import math
 import numbers
 import os
 import pathlib
@@ -26,11 +27,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from keras_adapters.adapter_card import write_card
-from keras_adapters.atomic import write_bytes
+from keras_adapters.adapter_card import CARD, card, is_as_written
+from keras_adapters.atomic import write_files
 from keras_adapters.fingerprint import Base
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.methods.checks import read_json, shown
+from keras_adapters.methods.checks import check_depth, read_json, real_number, shown
 from keras_adapters.methods.method import Method
 
 FILE = "adapter.safetensors"
@@ -38,6 +39,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 HEAD = "head/"
 _FORMAT, _VERSION = "keras_adapters", 2
 _DESCRIPTION, _CHECKSUM = "keras_adapters", "sha256"  # The keys in the header.
+_LONGEST_HEADER = 100_000_000  # As in safetensors.
+_LONGEST_NAME = 1_000
 _KEYS = ("format", "version", "method", "base", "metadata", "versions")
 # By safetensors' names.
 _STORED = {
@@ -85,15 +88,16 @@ class AdapterFile:
     def __post_init__(self) -> None:
         if not isinstance(self.metadata, Mapping):
             raise ValueError(f"`metadata` must be a mapping. Received: {shown(self.metadata)}")
-        try:
-            object.__setattr__(self, "metadata", _plain("metadata", self.metadata))
-        except RecursionError as error:
-            raise ValueError("`metadata` must not be nested without end") from error
+        check_depth("`metadata`", self.metadata)
+        object.__setattr__(self, "metadata", _plain("metadata", self.metadata))
         if not self.tensors:
             raise ValueError("an adapter holds at least one tensor")
         for name, value in self.tensors.items():
-            if not isinstance(name, str) or not name.strip("/"):
-                raise ValueError(f"a tensor must have a name. Received: {shown(name)}")
+            if not isinstance(name, str) or not name.strip("/") or len(name) > _LONGEST_NAME:
+                raise ValueError(
+                    f"a tensor must have a name of at most {_LONGEST_NAME} characters. "
+                    f"Received: {shown(name)}"
+                )
             if np.dtype(value.dtype) not in map(np.dtype, _STORED.values()):
                 raise ValueError(f"{name} is of a type that no file holds: {value.dtype}")
             if not np.isfinite(value).all():
@@ -150,15 +154,27 @@ def read_adapter(path: str | os.PathLike) -> AdapterFile:
             f"{file} is missing: {path} is not an adapter saved by keras_adapters"
         )
     try:
-        described, tensors = _parse(file.read_bytes())
-        if described is None and not (file.parent / _OLD_DESCRIPTION).exists():
-            # A writer may just have put the present version in the place of the earlier one.
-            described, tensors = _parse(file.read_bytes())
-        if described is None:
-            return _read_old(file, tensors)
-        return _from_description(file, described, tensors)
+        return _read(file)
     except ValueError as error:
         raise AdapterFileError(f"{file}: {error}") from error
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, f"{file} cannot be read: out of memory") from error
+    except OSError as error:
+        # One in the midst of reading does not tell the file by itself.
+        raise OSError(error.errno, f"{file} cannot be read: {error.strerror}") from error
+
+
+def _read(file: pathlib.Path) -> AdapterFile:
+    text, tensors = _parse(_content(file))
+    if text is None:
+        old = _old_description(file)
+        if old is not None:
+            return _from_old(file, old, tensors)
+        # A writer may just have put the present version in the place of the earlier one.
+        text, tensors = _parse(_content(file))
+    if text is None:
+        raise ValueError("it is not an adapter of keras_adapters: its header does not say so")
+    return _from_description(str(file), text, tensors)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -183,18 +199,18 @@ def write_adapter(path: str | os.PathLike, adapter: AdapterFile, dtype: str = "f
     path = pathlib.Path(path)
     if os.path.lexists(path) and not path.is_dir():
         raise FileExistsError(f"{path} is a file; an adapter is written as a folder")
-    content = to_bytes(adapter, dtype)
-    write_bytes(path / FILE, content)
-    (path / _OLD_DESCRIPTION).unlink(missing_ok=True)
+    files = {path / FILE: to_bytes(adapter, dtype)}
+    if is_as_written(path / CARD):
+        files = {path / CARD: _card(adapter).encode(), **files}
+    write_files(files)
+    with contextlib.suppress(OSError):  # Nobody reads it any more.
+        (path / _OLD_DESCRIPTION).unlink(missing_ok=True)
+
+
+def _card(adapter: AdapterFile) -> str:
     parameters = sum(value.size for value in adapter.tensors.values())
-    write_card(
-        path,
-        adapter.method,
-        adapter.metadata,
-        adapter.base.fingerprint,
-        len(adapter.tensors),
-        parameters,
-    )
+    fingerprint = adapter.base.fingerprint
+    return card(adapter.method, adapter.metadata, fingerprint, len(adapter.tensors), parameters)
 
 
 def to_bytes(adapter: AdapterFile, dtype: str = "float32") -> bytes:
@@ -217,7 +233,8 @@ def to_bytes(adapter: AdapterFile, dtype: str = "float32") -> bytes:
     tensors = {name: _narrowed(name, v, dtype) for name, v in sorted(adapter.tensors.items())}
     header = {_DESCRIPTION: description, _CHECKSUM: _checksum(description, tensors)}
     content = safetensors.numpy.save(tensors, header)
-    _parse(content)  # What cannot be read again is not written.
+    # What cannot be read again is not written.
+    _from_description(adapter.source, *_parse(content))
     return content
 
 
@@ -239,22 +256,42 @@ def _checksum(description: str, tensors: Mapping[str, np.ndarray]) -> str:
     return hashed.hexdigest()
 
 
+def _content(file: pathlib.Path) -> bytes:
+    """Returns a file's bytes, as many as its header says, so that no other size is read."""
+    with file.open("rb") as stream:
+        found = os.fstat(stream.fileno()).st_size
+        start = stream.read(8)
+        length = int.from_bytes(start, "little")
+        if length > min(found, _LONGEST_HEADER):
+            raise ValueError("it is damaged, or no safetensors file: its header has no end")
+        start += stream.read(length)
+        header = read_json("a safetensors header", start[8:].decode("utf-8"))
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        try:
+            size = len(start) + max((entry["data_offsets"][1] for entry in entries), default=0)
+        except (TypeError, KeyError, IndexError) as error:
+            raise ValueError("it is damaged, or no safetensors file: no offsets") from error
+        if size != found:
+            raise ValueError(f"it is damaged: it has {found:,} bytes, not {shown(size)}")
+        return start + stream.read()
+
+
 def _parse(content: bytes) -> tuple[str | None, dict[str, np.ndarray]]:
     """Returns a file's description, if it has one, and its tensors, checked by the checksum."""
     try:
         entries = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"it is damaged, or no safetensors file ({error})") from error
+        raise ValueError(f"it is damaged, or no safetensors file ({shown(str(error))})") from error
     size = int.from_bytes(content[:8], "little")
     header = read_json("a safetensors header", content[8 : 8 + size].decode("utf-8"))
-    about = header.pop("__metadata__", {})
-    if len(entries) != len(header):
-        raise ValueError("it is damaged: a name is there twice")
+    about = header.pop("__metadata__", None) or {}
     tensors = {}
     for name, entry in entries:
         if entry["dtype"] not in _STORED:
-            raise ValueError(f"{name} is of a type that no adapter has: {entry['dtype']}")
+            raise ValueError(f"{shown(name)} is of a type that no adapter has: {entry['dtype']}")
         value = np.frombuffer(entry["data"], dtype=_STORED[entry["dtype"]])
+        if entry["dtype"] == "BOOL" and max(entry["data"], default=0) > 1:
+            raise ValueError(f"{shown(name)} holds bytes that are no booleans")
         tensors[name] = value.reshape(entry["shape"])
     if _DESCRIPTION not in about:
         return None, tensors
@@ -263,13 +300,13 @@ def _parse(content: bytes) -> tuple[str | None, dict[str, np.ndarray]]:
     return about[_DESCRIPTION], tensors
 
 
-def _from_description(
-    file: pathlib.Path, text: str, tensors: Mapping[str, np.ndarray]
-) -> AdapterFile:
+def _from_description(source: str, text: str, tensors: Mapping[str, np.ndarray]) -> AdapterFile:
     described = read_json("an adapter's description", text)
     _check_format(described, _VERSION)
     if set(described) != set(_KEYS):
-        raise ValueError(f"its description must have the keys {_KEYS}, not {sorted(described)}")
+        raise ValueError(
+            f"its description must have the keys {_KEYS}, not {shown(sorted(described))}"
+        )
     versions = described["versions"]
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise ValueError(f"`versions` must be an object of texts. Received: {shown(versions)}")
@@ -279,19 +316,25 @@ def _from_description(
         {name: _widened(value) for name, value in tensors.items()},
         described["metadata"],
         versions,
-        source=str(file),
+        source=source,
     )
 
 
-def _read_old(file: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> AdapterFile:
-    """Reads version 1, whose description stands in a file of its own."""
+def _old_description(file: pathlib.Path) -> str | None:
+    """Returns the description of version 1, which stands in a file of its own, if there is one."""
+    try:
+        return (file.parent / _OLD_DESCRIPTION).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _from_old(file: pathlib.Path, text: str, tensors: Mapping[str, np.ndarray]) -> AdapterFile:
+    """Returns what version 1 holds."""
     path = file.parent / _OLD_DESCRIPTION
-    if not path.is_file():
-        raise ValueError("it is not an adapter of keras_adapters: its header does not say so")
-    described = read_json(str(path), path.read_text(encoding="utf-8"))
+    described = read_json(str(path), text)
     _check_format(described, 1)
     if set(described) != set(_OLD_KEYS):
-        raise ValueError(f"{path} must have the keys {_OLD_KEYS}, not {sorted(described)}")
+        raise ValueError(f"{path} must have the keys {_OLD_KEYS}, not {shown(sorted(described))}")
     settings, digest = described["adapter_config"], described["base_fingerprint"]
     if digest is not None and not isinstance(digest, str):
         raise ValueError(f"{path}: `base_fingerprint` must be a text. Received: {shown(digest)}")
@@ -312,7 +355,7 @@ def _read_old(file: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> AdapterF
 
 def _check_format(described: Mapping[str, Any], version: int) -> None:
     found = described.get("format"), described.get("version")
-    if found != (_FORMAT, version) or isinstance(found[1], bool):
+    if found != (_FORMAT, version) or type(found[1]) is not int:
         raise ValueError(
             f"it must say format {_FORMAT!r}, version {version}. Received: format "
             f"{shown(found[0])}, version {shown(found[1])}"
@@ -335,8 +378,8 @@ def _plain(where: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, numbers.Integral):
         return int(value)
-    if isinstance(value, numbers.Real) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, numbers.Real):
+        return real_number(where, value)
     if isinstance(value, list | tuple):
         return [_plain(f"{where}[{index}]", inner) for index, inner in enumerate(value)]
     if isinstance(value, Mapping):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_adapters.methods.checks import shown
+
 _SHOWN = 8
 
 
@@ -73,7 +75,7 @@ class Base:
     def differences(self, other: Base) -> list[str]:
         """Says what of another base is not as it is here, a line each; nothing if all is."""
         lines = [
-            f"{name}: {mine!r}, not {theirs!r}"
+            f"{shown(name)[1:-1]}: {shown(mine)}, not {shown(theirs)}"
             for name, mine, theirs in _compare(self.architecture, other.architecture)
         ]
         mine, theirs = set(self.digests), set(other.digests)
@@ -85,7 +87,7 @@ class Base:
         ):
             if names:
                 rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                lines.append(f"{what} {', '.join(names[:_SHOWN])}{rest}")
+                lines.append(f"{what} {', '.join(shown(n)[1:-1] for n in names[:_SHOWN])}{rest}")
         return lines
 
 

@@ -7,7 +7,6 @@ It takes the SavedModels of `train.run`, of every kind of task, and with `--task
 from __future__ import annotations
 
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -16,12 +15,10 @@ from absl import flags
 
 from train import command
 from train.quiet import quiet_tensorflow
+from train.serving.signatures import check_folder
 
 FLAGS = flags.FLAGS
 _CHUNK = 2**16
-# By the names of a signature's inputs, in the order of a line's columns.
-_COLUMNS = (("text",), ("text", "text_pair"), ("question", "context"))
-_OF_BUNDLE = {"text", "text_pair", "task"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,7 +62,7 @@ def answer_all(
         unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, batch_size)
     model, done = None, 0
     for batch in batches:
-        model = model or Model(folder, task)
+        model = model or Classifier(folder, task)
         rows, wrong = model.split(batch)
         for line in model.answer(rows):
             sys.stdout.buffer.write(line + b"\n")
@@ -75,17 +72,6 @@ def answer_all(
             raise ValueError(f"{unit} {done + 1}: {wrong}")
     if not model:
         raise ValueError("give texts as arguments, or one a line on standard input")
-
-
-def check_folder(folder: str) -> None:
-    """Raises OSError if a folder does not hold a SavedModel; imports no TensorFlow."""
-    if not pathlib.Path(folder).is_dir():
-        raise NotADirectoryError(f"--saved_model={folder} is not a folder")
-    if not any(pathlib.Path(folder, f"saved_model.{end}").is_file() for end in ("pb", "pbtxt")):
-        raise FileNotFoundError(
-            f"--saved_model={folder} holds no saved_model.pb. Name the folder saved_model of a "
-            "run that exported its model"
-        )
 
 
 def cut(texts: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
@@ -107,8 +93,8 @@ def read_batches(stream: BinaryIO | None, size: int) -> Iterator[Sequence[bytes]
         yield [last.removesuffix(b"\r")]
 
 
-class Model:
-    """A SavedModel of `train.run` or `train.bundle`.
+class Classifier:
+    """A SavedModel of `train.run` or `train.bundle`, from lines to lines.
 
     Args:
       folder: the SavedModel's.
@@ -119,45 +105,16 @@ class Model:
     """
 
     def __init__(self, folder: str, task: str | None = None) -> None:
-        import tensorflow as tf
-        import tensorflow_text  # noqa: F401  The model's graph uses its ops.
+        from train.serving.model import TextModel  # Imports TensorFlow.
 
-        self._tf = tf
-        try:
-            # The signature alone does not keep the model's variables.
-            self._model = tf.saved_model.load(folder)
-            signature = self._model.signatures["serving_default"]
-            inputs = set(signature.structured_input_signature[1])
-            outputs = set(signature.structured_outputs)
-        except Exception as error:  # Of any kind, where a file is damaged.
-            raise ValueError(
-                f"--saved_model={folder} cannot be loaded, or has no signature serving_default: "
-                f"{_first_line(error)}"
-            ) from error
-        self._signature, self._task = signature, task
-        if inputs == _OF_BUNDLE and "tasks" in self._model.signatures:
-            self._check_task(folder)
-            self._columns, self._format = ("text", "text_pair"), _of_bundle
-            return
-        if task is not None:
+        self._model, self._task = TextModel(folder), task
+        if self._model.form.kind == "many":
+            _check_task(folder, task, self._model.tasks)
+        elif task is not None:
             raise ValueError(f"--task={task} is for bundles of several tasks; {folder} is none")
-        self._columns = next((names for names in _COLUMNS if set(names) == inputs), None)
-        self._format = next((say for names, say in _FORMATS if names <= outputs), None)
-        if not self._columns or not self._format:
-            raise ValueError(
-                f"--saved_model={folder} is not one that train.run exported: its signature takes "
-                f"{', '.join(sorted(inputs))} and returns {', '.join(sorted(outputs))}"
-            )
-
-    def _check_task(self, folder: str) -> None:
-        found = self._model.signatures["tasks"]()["task"].numpy()
-        names = sorted(name.decode("utf-8", "replace") for name in found)
-        if self._task not in names:
-            given = "not given" if self._task is None else repr(self._task)
-            raise ValueError(
-                f"--task must say which task of {folder} is asked: {', '.join(names[:20])}"
-                f"{', ...' if len(names) > 20 else ''}. Received: {given}"
-            )
+        self._columns = self._model.form.texts
+        self._optional = self._model.form.optional
+        self._format = _FORMATS[self._model.form.kind]
 
     def split(self, texts: Iterable[bytes]) -> tuple[list[list[bytes]], str | None]:
         """Splits texts into columns, up to the first that has not as many as the model takes.
@@ -168,8 +125,8 @@ class Model:
         rows, count = [], len(self._columns)
         for text in texts:
             columns = text.split(b"\t") if count > 1 else [text]
-            if self._task is not None and len(columns) == 1:
-                columns.append(b"")  # It has one text, and of pairs the second may be empty.
+            if len(columns) == 1 and self._optional:
+                columns.append(b"")  # Of a bundle's tasks, some take one text.
             if len(columns) != count:
                 return rows, (
                     f"this model takes {' and '.join(self._columns)} with one tab between. "
@@ -187,20 +144,22 @@ class Model:
         if not rows:
             return []
         texts, *columns = zip(*rows, strict=True)
-        inputs = {
-            name: self._tf.constant([text.decode("utf-8", "replace") for text in column])
-            for name, column in zip(self._columns, columns, strict=True)
-        }
+        texts_of = [[text.decode("utf-8", "replace") for text in column] for column in columns]
         if self._task is not None:
-            inputs["task"] = self._tf.fill([len(rows)], self._task)
-        try:
-            outputs = self._signature(**inputs)
-        except self._tf.errors.OpError as error:
-            raise ValueError(f"the model fails: {_first_line(error)}") from error
-        outputs = {name: value.numpy() for name, value in outputs.items()}
+            texts_of.append([self._task] * len(rows))
+        outputs = self._model.answer(texts_of)
         return [
             b"\t".join([*self._format(outputs, index), text]) for index, text in enumerate(texts)
         ]
+
+
+def _check_task(folder: str, task: str | None, names: Sequence[str]) -> None:
+    if task not in names:
+        given = "not given" if task is None else repr(task)
+        raise ValueError(
+            f"--task must say which task of {folder} is asked: {', '.join(sorted(names)[:20])}"
+            f"{', ...' if len(names) > 20 else ''}. Received: {given}"
+        )
 
 
 def _label(outputs: dict[str, Any], index: int) -> list[bytes]:
@@ -215,25 +174,20 @@ def _value(outputs: dict[str, Any], index: int) -> list[bytes]:
     return [_number(outputs["value"][index])]
 
 
-def _of_bundle(outputs: dict[str, Any], index: int) -> list[bytes]:
-    # A regression has no label.
+def _of_any_task(outputs: dict[str, Any], index: int) -> list[bytes]:
     return (_label if outputs["label"][index] else _value)(outputs, index)
 
 
-# By the names of a signature's outputs.
-_FORMATS: tuple[tuple[set[str], Callable[[dict[str, Any], int], list[bytes]]], ...] = (
-    ({"label", "probabilities"}, _label),
-    ({"answer", "score"}, _answer),
-    ({"value"}, _value),
-)
+_FORMATS: dict[str, Callable[[dict[str, Any], int], list[bytes]]] = {
+    "classification": _label,
+    "spans": _answer,
+    "regression": _value,
+    "many": _of_any_task,
+}
 
 
 def _number(value: float) -> bytes:
     return f"{value:.3f}".encode()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "message", error)).splitlines() or [type(error).__name__])[0]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ was inserted, and what is frozen.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import types
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from keras_adapters.fingerprint import Base, digest
@@ -184,8 +186,20 @@ def base_of(encoder: tf_keras.layers.Layer) -> Base | None:
     """
     if is_adapted(encoder):
         return encoder.original.base
-    digests = {name: digest(v.numpy()) for name, v in encoder_variables(encoder).items()}
-    return Base(host_of(encoder).architecture(encoder), digests)
+    return Base(host_of(encoder).architecture(encoder), digests_of(encoder_variables(encoder)))
+
+
+def digests_of(variables: Mapping[str, tf.Variable]) -> dict[str, str]:
+    """Returns the digest of each variable's value, in the same order."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda variable: digest(variable.numpy()), variables.values())
+        return dict(zip(variables, digests, strict=True))
+
+
+def changed_in(variables: Mapping[str, tf.Variable], base: Base) -> list[str]:
+    """Returns the names of the variables whose values are not a base's."""
+    digests = digests_of(variables)
+    return [name for name, found in digests.items() if found != base.digests[name]]
 
 
 def become_adapted(encoder: tf_keras.layers.Layer, method: Method, original: Original) -> None:

@@ -23,12 +23,14 @@ from keras_adapters.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from keras_adapters.fingerprint import Base, digest, digest_all
+from keras_adapters.fingerprint import Base, digest_all
+from keras_adapters.methods.checks import shown
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.adapted import (
     Original,
     base_of,
     become_adapted,
+    changed_in,
     insertion_of,
     is_adapted,
     original_of,
@@ -45,6 +47,9 @@ from keras_adapters.model_garden.variables import (
 )
 
 _PACKAGES = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official")
+_SHOWN = 30  # Lines of an error.
+# What Keras puts before the names of layers in a `Bidirectional`, and of classes with a `_`.
+_PREFIX = re.compile("^(forward|backward|private)_")
 _NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
 
 
@@ -144,26 +149,25 @@ def load_adapter(
         error).
       ValueError: the encoder is not built or not in the model.
     """
+    adapter = read_adapter(path)
     if model is not None:
         check_inside(model, encoder)
     named = encoder_variables(encoder)
-    adapter = read_adapter(path)
     original = original_of(encoder)
     check_base(adapter, encoder, original.base)
-    planned = _plan_insertion(adapter, encoder)
     base = encoder_variables(encoder, adapters=False)
-    inserted = {name: v for name, v in named.items() if name not in base}
-    inserted |= name_variables(
-        part for p in planned for part in inserted_parts(p.index, p.site, p.layer)
-    )
     values = adapter.encoder_tensors
-    targets = inserted | {name: v for name, v in base.items() if name in values}
+    targets = {name: v for name, v in named.items() if name in values or name not in base}
     restored = _restored(adapter, encoder, {n: v for n, v in base.items() if n not in values})
     if model is not None:
         values = adapter.tensors
         targets |= _head_variables(model, named, stable=adapter.base is not None)
-    _check_values(adapter.source, targets, values)
+    with tf.Graph().as_default():  # Where variables take no memory, whatever a file's sizes are.
+        sketched = _variables_of(_plan_insertion(adapter, encoder))
+    values = _fitting(adapter.source, targets | sketched, values)
 
+    planned = _plan_insertion(adapter, encoder)
+    targets |= _variables_of(planned)
     _apply_method(encoder, adapter, planned, original)
     for name, variable in targets.items():
         variable.assign(values[name])
@@ -234,17 +238,22 @@ _UNKNOWN_BASE = (
 
 
 def _check_old_base(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> None:
-    base = encoder_variables(encoder, adapters=False)
-    frozen = {name: v.numpy() for name, v in base.items() if name not in adapter.tensors}
-    if adapter.frozen_digest is not None:
-        same = digest_all(frozen) == adapter.frozen_digest
-    else:
-        same = all(name.startswith("pooler/") for name in frozen)
-    if not same:
+    norms = _known_norms(encoder)
+    frozen = {
+        name: norms[name] if name in norms else variable.numpy()
+        for name, variable in encoder_variables(encoder, adapters=False).items()
+        if name not in adapter.tensors
+    }
+    if adapter.frozen_digest != (digest_all(frozen) if frozen else None):
         raise AdapterFileError(
             f"{adapter.source} was trained on other pretrained weights than this encoder holds. "
-            f"Load the encoder it was trained on; its metadata says: {adapter.metadata}"
+            f"Load the encoder it was trained on; its metadata says: {shown(adapter.metadata)}"
         )
+
+
+def _known_norms(encoder: tf_keras.layers.Layer) -> Mapping[str, np.ndarray]:
+    """Returns what the LayerNorms of an adapted encoder were before, where that is known."""
+    return (encoder.original.norms or {}) if is_adapted(encoder) else {}
 
 
 def _known_base(
@@ -268,8 +277,7 @@ def _changed(
     """Returns the LayerNorms that do not train but are not the base's either."""
     if not is_adapted(encoder):
         return {}
-    values = {name: variable.numpy() for name, variable in frozen.items()}
-    changed = {n: v for n, v in values.items() if digest(v) != base.digests[n]}
+    changed = changed_in(frozen, base)
     norms = {id(v) for norm in host_of(encoder).norms(encoder) for v in norm.weights}
     others = [name for name in changed if id(frozen[name]) not in norms]
     if others:
@@ -278,7 +286,7 @@ def _changed(
             f"method was applied: {', '.join(others[:4])}. Load pretrained weights before "
             "`adapt`; to save what was trained by another method, make it trainable again"
         )
-    return changed
+    return {name: frozen[name].numpy() for name in changed}
 
 
 def _plan_insertion(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> list[Planned]:
@@ -306,14 +314,11 @@ def _restored(
     Raises:
       AdapterFileError: another variable that it does not hold is not the base's any more.
     """
-    if not is_adapted(encoder) or adapter.base is None:
-        return {}
-    known = encoder.original.norms or {}
-    others = [
-        name
-        for name, variable in absent.items()
-        if name not in known and digest(variable.numpy()) != adapter.base.digests[name]
-    ]
+    known = _known_norms(encoder)
+    others = {n: v for n, v in absent.items() if n not in known}
+    # Those of a plain encoder, and for version 1, were compared already.
+    compared = not is_adapted(encoder) or adapter.base is None
+    others = [] if compared else changed_in(others, adapter.base)
     if others:
         raise AdapterFileError(
             f"{adapter.source} needs the base's own values of {', '.join(others[:4])}"
@@ -337,18 +342,33 @@ def _apply_method(
         return
     insert(planned)
     method = encoder.method
-    of_base = {name for name in adapter.encoder_tensors if "/adapter/" not in name}
-    if original.norms is not None and of_base - {*original.norms}:
-        method = adapter.method  # It changes more of the base than can be undone.
     become_adapted(
         encoder, Method(adapter.method.insertion, method.trains, method.top_layers), original
     )
+    trained = {id(variable) for variable in encoder.trainable_variables}
+    norms = {id(v) for norm in host_of(encoder).norms(encoder) for v in norm.weights}
+    named = encoder_variables(encoder, adapters=False)
+    if any(id(named[n]) not in trained | norms for n in adapter.encoder_tensors if n in named):
+        # It changes what the encoder's own method neither trains nor can undo.
+        become_adapted(encoder, adapter.method, original)
+        freeze(encoder, adapter.method)
 
 
-def _check_values(
+def _variables_of(planned: Iterable[Planned]) -> dict[str, tf.Variable]:
+    return name_variables(
+        part for place in planned for part in inserted_parts(place.index, place.site, place.layer)
+    )
+
+
+def _fitting(
     source: str, targets: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray]
-) -> None:
-    """Raises AdapterFileError unless there is a fitting value for each variable, and no other."""
+) -> dict[str, np.ndarray]:
+    """Returns a value for each variable, of its type.
+
+    Raises:
+      AdapterFileError: a name is missing or extra, or a shape or a type does not fit.
+    """
+    fitting = {}
     problems = [f"missing: {name}" for name in sorted(set(targets) - set(values))]
     problems += [f"extra: {name}" for name in sorted(set(values) - set(targets))]
     for name in sorted(set(targets) & set(values)):
@@ -359,8 +379,16 @@ def _check_values(
             not variable.dtype.is_floating and variable.dtype.as_numpy_dtype != value.dtype
         ):
             problems.append(f"type of {name}: {value.dtype}, not {variable.dtype.name}")
+        else:
+            with np.errstate(over="ignore"):
+                fitting[name] = value.astype(variable.dtype.as_numpy_dtype)
+            if not np.isfinite(fitting[name]).all():
+                problems.append(f"{name} holds values beyond {variable.dtype.name}")
+    if len(problems) > _SHOWN:
+        problems[_SHOWN:] = [f"and {len(problems) - _SHOWN} more"]
     if problems:
         raise AdapterFileError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
+    return fitting
 
 
 def _head_variables(
@@ -396,7 +424,8 @@ def _counted_anew(model: tf_keras.Model, paths: Iterable[Sequence[str]]) -> dict
     automatic = {
         layer.name
         for layer in layers
-        if _stem(layer.name).replace("_", "") == type(layer).__name__.lower()
+        if _PREFIX.sub("", _stem(layer.name)).replace("_", "")
+        == type(layer).__name__.replace("_", "").lower()
     }
     used = {part for path in paths for part in path} & automatic
     counts: dict[str, int] = {}

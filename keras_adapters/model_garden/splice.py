@@ -10,6 +10,7 @@ from keras_adapters.model_garden.adapted import (
     ADAPTED,
     become_adapted,
     become_plain,
+    changed_in,
     freeze_parts,
     insertion_of,
     is_adapted,
@@ -137,8 +138,9 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
       The same encoder.
 
     Raises:
-      ValueError: there is nothing to take out, the method trains more of the base than its
-        LayerNorms, or the encoder was reloaded, so that its own LayerNorms are not known.
+      ValueError: there is nothing to take out; more of the base than its LayerNorms has
+        changed, or would by the method; or the encoder was reloaded, so that its own LayerNorms
+        are not known.
     """
     host_of(encoder)
     if not is_adapted(encoder):
@@ -158,7 +160,14 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             "the LayerNorms that the encoder had before it was adapted are not known, for it was "
             "made from a config or a file. Load the pretrained encoder anew."
         )
-    norms = {name: v for name, v in encoder_variables(encoder).items() if name in original.norms}
+    named = encoder_variables(encoder, adapters=False)
+    norms = {name: named.pop(name) for name in original.norms}
+    changed = changed_in(named, original.base)
+    if changed:
+        raise ValueError(
+            f"`encoder` cannot be what it was: {len(changed)} variables, of which no copy is kept, "
+            f"have changed: {', '.join(changed[:4])}. Load the pretrained encoder anew."
+        )
     take_out(encoder)
     assign_all(norms, original.norms, "the LayerNorms of before")
     become_plain(encoder)

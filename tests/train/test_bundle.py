@@ -16,7 +16,7 @@ from keras_adapters.adapter_file import read_adapter, write_adapter
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from train import bundle
-from train.classify import Model
+from train.classify import Classifier
 
 # Method, labels, columns, pooling and length.
 RUNS = {
@@ -234,7 +234,7 @@ def test_what_is_not_answered(signature, texts, pairs, tasks, message):
 
 def test_classify_asks_one_task_of_a_bundle(place, made, signature):
     def answer(task, *texts):
-        model = Model(str(made), task)
+        model = Classifier(str(made), task)
         rows, wrong = model.split(texts)
         return model.answer(rows), wrong
 
@@ -249,9 +249,9 @@ def test_classify_asks_one_task_of_a_bundle(place, made, signature):
         answer("topics", b"w1\tw2")
     for task in (None, "nonsense"):
         with pytest.raises(ValueError, match=r"--task must say which task .*: alike, pairs, stars"):
-            Model(str(made), task)
+            Classifier(str(made), task)
     with pytest.raises(ValueError, match="--task=topics is for bundles"):
-        Model(str(place / "topics" / "saved_model"), "topics")
+        Classifier(str(place / "topics" / "saved_model"), "topics")
 
 
 def test_weights_are_variables_and_not_constants(made, signature):

@@ -1,0 +1,1 @@
+"""SavedModels that answer: what they take and give, loaded, and served."""

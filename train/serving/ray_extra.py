@@ -1,0 +1,92 @@
+"""Ray, an extra: whether it is there, a cluster of it, and what a worker gets of that."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import logging
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+
+def check_installed(what: str) -> None:
+    """Raises ValueError if Ray is not installed.
+
+    Args:
+      what: needs it.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(f"{what} needs Ray: pip install 'keras-adapters[ray]'")
+
+
+@contextlib.contextmanager
+def connect(address: str | None) -> Iterator[Any]:
+    """Yields the module `ray`, connected to a cluster until the block ends.
+
+    Ray tells nobody about its use from here, and its workers' output stays in its logs.
+
+    Args:
+      address: a cluster's, as of `ray.init`; None starts one on this machine, which ends with
+        the block.
+
+    Raises:
+      OSError: there is no cluster at the address, or none can be started.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    local = {"include_dashboard": False} if address is None else {}
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            **local,
+        )
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        where = f"there is no cluster at --ray_address={address}" if address else "Ray cannot start"
+        raise OSError(f"{where}: {reason}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What workers get of a cluster.
+
+    Attributes:
+      count: how many there are.
+      cpus: of each.
+      gpus: of each, parts of one also.
+    """
+
+    count: int
+    cpus: float
+    gpus: float
+
+
+def resources(ray: Any, count: int | None) -> Share:
+    """Divides a cluster between workers.
+
+    Args:
+      ray: connected to it.
+      count: of the workers; None is one a GPU, or one a machine if there are none.
+    """
+    total = ray.cluster_resources()
+    machines = sum(node["Alive"] for node in ray.nodes())
+    cpus, gpus = total.get("CPU", 1.0), total.get("GPU", 0.0)
+    count = count or int(gpus) or machines
+    share = cpus / count
+    return Share(
+        count=count,
+        cpus=float(math.floor(share)) if share >= 1 else share,
+        gpus=min(1.0, gpus / count),
+    )
