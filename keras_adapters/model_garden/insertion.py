@@ -80,14 +80,14 @@ class Planned:
 def plan(
     encoder: tf_keras.layers.Layer,
     config: AdapterConfig,
-    make: Callable[..., tf_keras.layers.Layer] = make_layer,
+    make: Callable[..., tf_keras.layers.Layer] | None = None,
 ) -> list[Planned]:
     """Makes a layer for each site of a built encoder that its settings choose; puts none.
 
     Args:
       encoder: a built encoder without inserted layers.
       config: the settings.
-      make: makes one layer of the settings, a `dtype` and a `name`.
+      make: makes one layer of the settings, a `dtype` and a `name`; by default `make_layer`.
     """
     host = host_of(encoder)
     blocks = host.blocks(encoder)
@@ -96,7 +96,9 @@ def plan(
         lowest.setdefault(id(block), index)
     chosen = config.layers or range(len(blocks))
     return [
-        Planned(index, site, blocks[index], _make_for(site, blocks[index], config, make))
+        Planned(
+            index, site, blocks[index], _make_for(site, blocks[index], config, make or make_layer)
+        )
         for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen)
         for site in host.sites(blocks[index])
         if site.place in config.places
