@@ -394,7 +394,7 @@ def _fitting(
 def _head_variables(
     model: tf_keras.Model, inside: Mapping[str, tf.Variable], stable: bool
 ) -> dict[str, tf.Variable]:
-    """Names the variables of `model` that are not the encoder's.
+    """Names the variables of `model` that are neither the encoder's nor a metric's.
 
     Args:
       model: the model.
@@ -402,7 +402,9 @@ def _head_variables(
       stable: count layers that Keras has named anew, from none, so that their names do not
         depend on what else the process has made.
     """
+    metrics = [part for part in model.submodules if isinstance(part, tf_keras.metrics.Metric)]
     known = {id(variable) for variable in inside.values()}
+    known |= {id(variable) for metric in metrics for variable in metric.variables}
     others = [variable for variable in model.variables if id(variable) not in known]
     paths = {id(v): v.name.removesuffix(":0").split("/") for v in others}
     renamed = _counted_anew(model, paths.values()) if stable else {}
