@@ -161,12 +161,13 @@ def _problems(adapter: AdapterFile) -> Iterator[str]:
         not isinstance(told.get("task"), str)
         or form.get("columns") not in (1, 2)
         or not isinstance(preprocessing.get("max_seq_length"), int)
+        or told.get("pooling") not in ("pooler", "mean")
         or not isinstance(labels, list)
         or not all(isinstance(label, str) for label in labels)
         or (len(labels) < 2) == (form["kind"] == "classification")
         or [kernel.shape[-1] for kernel in kernels] != [max(1, len(labels))]
     ):
-        yield "its metadata do not say its task, its texts and one label for each output"
+        yield "its metadata do not say its task, texts, length, pooling and a label for each output"
 
 
 def _precision(run: pathlib.Path) -> str | None:

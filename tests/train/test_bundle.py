@@ -309,8 +309,9 @@ def test_runs_that_cannot_be_bundled(place, tmp_path):
         ("full", {"method": Method(None, "all")}, "method 'full' trains all of the base"),
         ("spans", {"form": {"kind": "spans", "columns": 2}, "pooling": None}, "kind 'spans'"),
         ("old", {"preprocessing": None}, "an earlier version"),
-        ("labels", {"labels": ["a", "b"]}, "one label for each output"),
-        ("columns", {"form": {"kind": "classification"}}, "its texts"),
+        ("labels", {"labels": ["a", "b"]}, "a label for each output"),
+        ("columns", {"form": {"kind": "classification"}}, "do not say its task, texts"),
+        ("pooling", {"pooling": "max"}, "length, pooling"),
     ):
         with pytest.raises(ValueError, match=message):
             bundle.read_runs([altered(place, tmp_path, name, **changes)], None)

@@ -426,34 +426,6 @@ def test_encoders_that_cannot_be_a_base(build_encoder, multi):
         MultiTaskModel(plain, 1, 1, insertion=None)
 
 
-HOSTS = ("bert", "albert", "mobilebert", "funnel", "fnet")
-
-
-@pytest.mark.parametrize("kind", [*HOSTS, "functional"])
-def test_other_encoders(kind, garden, build_encoder, eight_tokens):
-    def make():
-        if kind == "functional":
-            return build_encoder(networks.BertEncoder)
-        return garden.build(kind)
-
-    tasks = {
-        "a": (AdapterConfig(4), 3, "mean" if kind != "funnel" else "pooler"),
-        "b": (AdapterConfig(2), 1, "pooler"),
-        "c": ("layer_norm", 2, "pooler"),
-    }
-    models, adapters = make_all(make, tasks)
-    model = MultiTaskModel(make(), 4, 3, AdapterConfig(4))
-    for name, adapter in adapters.items():
-        model.add(name, adapter)
-    names = ["c", "a"]
-    found = tf.function(model)({**eight_tokens, "task": tf.constant(names)})["logits"].numpy()
-    for row, name in enumerate(names):
-        expected = models[name](eight_tokens).numpy()[row]
-        np.testing.assert_allclose(found[row, : len(expected)], expected, rtol=0, atol=1e-5)
-    found = model({**eight_tokens, "task": tf.constant(["b", "b"])})["logits"].numpy()[:, :1]
-    np.testing.assert_allclose(found, models["b"](eight_tokens), rtol=0, atol=1e-5)
-
-
 def test_it_exports(multi, tmp_path):
     batch = batch_of(MIXED)
     expected = multi(batch)["logits"]
