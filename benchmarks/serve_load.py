@@ -29,24 +29,7 @@ _REPLICAS = flags.DEFINE_integer("replicas", 1, "As of train.serve.", lower_boun
 _REPEATS = flags.DEFINE_integer("repeats", 3, "How often the whole is timed.", lower_bound=1)
 _TEXTS = 64
 _SEED = 0
-_WORDS = [
-    "profit",
-    "oil",
-    "bank",
-    "grain",
-    "trade",
-    "ship",
-    "rate",
-    "dollar",
-    "the",
-    "of",
-    "in",
-    "a",
-    "rose",
-    "fell",
-    "said",
-    "mln",
-]
+_WORDS = ("profit", "oil", "bank", "grain", "trade", "ship", "rate", "the", "of", "rose", "mln")
 
 
 def make_inputs(names: Sequence[str]) -> list[dict[str, str]]:
