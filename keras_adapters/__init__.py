@@ -13,21 +13,22 @@ _HOMES = {
     "AdapterFileError": "keras_adapters.adapter_file",
     "BertPreprocessor": "keras_adapters.preprocessor",
     "BottleneckAdapter": "keras_adapters.keras3",
+    "MultiTaskModel": "keras_adapters.multi_task",
     "METHODS": "keras_adapters.methods.method",
     "Method": "keras_adapters.methods.method",
     "adapt": "keras_adapters.model_garden.freezing",
     "adapter_summary": "keras_adapters.model_garden.summary",
     "add_adapters": "keras_adapters.model_garden.splice",
     "count_parameters": "keras_adapters.model_garden.summary",
-    "load_adapter": "keras_adapters.adapter_file",
+    "load_adapter": "keras_adapters.model_garden.saving",
     "load_encoder": "keras_adapters.converters.load",
     "read_metadata": "keras_adapters.adapter_file",
-    "remove_adapter": "keras_adapters.adapter_file",
-    "save_adapter": "keras_adapters.adapter_file",
+    "remove_adapter": "keras_adapters.model_garden.saving",
+    "save_adapter": "keras_adapters.model_garden.saving",
     "set_trainable": "keras_adapters.model_garden.freezing",
 }
 # Modules, by their names in this package.
-_MODULES = ("adapter_file", "converters", "methods", "model_garden")
+_MODULES = ("adapter_file", "adapter_hub", "converters", "methods", "model_garden")
 __all__ = sorted([*_HOMES, *_MODULES])
 
 # Files that hold classes of this package load once it is imported.

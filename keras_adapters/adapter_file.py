@@ -1,222 +1,393 @@
-"""An adapter alone on disk: a folder with what was trained, and nothing of the base.
+"""An adapter alone on disk: one file with what was trained, and nothing of the base.
 
-`adapter.safetensors` holds the trained variables by the names of `encoder_variables`,
-the head's under `head/`. `adapter.json` holds the adapters' configuration, the
-fingerprint of the variables that stayed frozen, and the caller's metadata.
+A folder holds `adapter.safetensors`, which is all that a reader needs, and `README.md`, a model
+card that a person and the Hugging Face Hub understand. The file's header carries, as safetensors
+allows, a description in JSON: the method, what the pretrained base was, the caller's metadata
+and the versions that wrote it; and a checksum of the description and all tensors. So a reader
+that opens the file has one whole adapter, whatever a writer does meanwhile.
+
+Nothing here knows any Keras: `model_garden.saving` puts models into such files and back.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import errno
+import hashlib
 import json
+import numbers
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
+import numpy as np
+import safetensors
 import safetensors.numpy
-import tensorflow as tf
-import tf_keras
 
-from keras_adapters.atomic import atomic_folder
-from keras_adapters.fingerprint import fingerprint
+from keras_adapters.adapter_card import CARD, card, is_as_written
+from keras_adapters.atomic import write_files
+from keras_adapters.fingerprint import Base
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.adapted import insertion_of
-from keras_adapters.model_garden.splice import add_adapters, take_out_adapters, trace_anew
-from keras_adapters.model_garden.variables import assign_all, check_inside, encoder_variables
+from keras_adapters.methods.checks import check_depth, read_json, real_number, shown
+from keras_adapters.methods.method import Method
 
-FORMAT = "keras_adapters"
-VERSION = 1
-_TENSORS = "adapter.safetensors"
-_DESCRIPTION = "adapter.json"
-_HEAD = "head/"
+FILE = "adapter.safetensors"
+DTYPES = ("float32", "float16", "bfloat16")
+HEAD = "head/"
+_FORMAT, _VERSION = "keras_adapters", 2
+_DESCRIPTION, _CHECKSUM = "keras_adapters", "sha256"  # The keys in the header.
+_LONGEST_HEADER = 100_000_000  # As in safetensors.
+_LONGEST_NAME = 1_000
+_KEYS = ("format", "version", "method", "base", "metadata", "versions")
+# By safetensors' names.
+_STORED = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?"},
+    **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+}
+_NARROW = ("float16", "bfloat16")
+# Version 1 kept its description in a file of its own.
+_OLD_DESCRIPTION = "adapter.json"
+_OLD_KEYS = ("format", "version", "adapter_config", "base_fingerprint", "metadata")
 
 
 class AdapterFileError(ValueError):
     """An adapter file is damaged, or does not fit what it is loaded into."""
 
 
-def save_adapter(
-    folder: str | os.PathLike,
-    model: tf_keras.Model,
-    encoder: tf_keras.layers.Layer,
-    metadata: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes what a model's training changes: adapters, LayerNorms, head.
+@dataclasses.dataclass(frozen=True)
+class AdapterFile:
+    """What one adapter file holds.
 
     Args:
-      folder: where; a folder that stands there is replaced, whole.
-      model: a built model whose encoder a method was applied to, see `freezing`.
-      encoder: the encoder in it, adapted or not.
-      metadata: further entries for `adapter.json`, such as the labels.
+      method: what was inserted, and what of the base trained.
+      base: the pretrained encoder as it was before; `None` in files of version 1.
+      tensors: by stable names, inside the encoder those of `encoder_variables`, of the head
+        `head/` and its variables'; finite, and not in 16 bits.
+      metadata: what the caller says of it, in JSON's types.
+      versions: of the packages that wrote it.
+      frozen_digest: of version 1: a digest of the base's variables that are not in `tensors`;
+        `None` where all are.
+      source: the file that it was read from, for errors.
 
     Raises:
-      ValueError: the encoder is not in the model, the model trains nothing, or two of its
-        head's variables share a name.
+      ValueError: a tensor is empty-named, of a type that no file holds, or not finite; or the
+        metadata is not what JSON can hold.
     """
-    check_inside(model, encoder)
-    trained = {id(variable) for variable in model.trainable_variables}
-    inside = encoder_variables(encoder)
-    named = {**inside, **_head_variables(model, inside)}
-    kept = {name: v.numpy() for name, v in named.items() if id(v) in trained}
-    if not kept:
-        raise ValueError("the model trains no variable, so there is no adapter to save")
-    frozen = {name: v for name, v in inside.items() if id(v) not in trained}
-    config = insertion_of(encoder)
-    description = {
-        "format": FORMAT,
-        "version": VERSION,
-        "adapter_config": json.loads(config.to_json()) if config else None,
-        "base_fingerprint": fingerprint(frozen) if frozen else None,
-        "metadata": dict(metadata or {}),
-    }
-    with atomic_folder(folder) as scratch:
-        # Written as bytes: safetensors' own writer makes a file that only its owner may read.
-        (scratch / _TENSORS).write_bytes(safetensors.numpy.save(kept))
-        (scratch / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
 
+    method: Method
+    base: Base | None
+    tensors: Mapping[str, np.ndarray]
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    frozen_digest: str | None = None
+    source: str = "the adapter"
 
-def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
-    """Returns the metadata that `save_adapter` was given.
+    def __post_init__(self) -> None:
+        if not isinstance(self.metadata, Mapping):
+            raise ValueError(f"`metadata` must be a mapping. Received: {shown(self.metadata)}")
+        check_depth("`metadata`", self.metadata)
+        object.__setattr__(self, "metadata", _plain("metadata", self.metadata))
+        if not self.tensors:
+            raise ValueError("an adapter holds at least one tensor")
+        for name, value in self.tensors.items():
+            if not isinstance(name, str) or not name.strip("/") or len(name) > _LONGEST_NAME:
+                raise ValueError(
+                    f"a tensor must have a name of at most {_LONGEST_NAME} characters. "
+                    f"Received: {shown(name)}"
+                )
+            if np.dtype(value.dtype) not in map(np.dtype, _STORED.values()):
+                raise ValueError(f"{name} is of a type that no file holds: {value.dtype}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} must be finite: it holds NaN or infinite values")
 
-    Raises:
-      FileNotFoundError: the folder holds no adapter.
-      AdapterFileError: its description is of another format or version.
-    """
-    return _read_description(pathlib.Path(folder))["metadata"]
+    @property
+    def encoder_tensors(self) -> dict[str, np.ndarray]:
+        """Those inside the encoder."""
+        return {n: v for n, v in self.tensors.items() if not n.startswith(HEAD)}
 
+    @property
+    def head_tensors(self) -> dict[str, np.ndarray]:
+        """Those of the head, by their names without `head/`."""
+        return {n[len(HEAD) :]: v for n, v in self.tensors.items() if n.startswith(HEAD)}
 
-def load_adapter(
-    folder: str | os.PathLike,
-    model: tf_keras.Model | None,
-    encoder: tf_keras.layers.Layer,
-) -> dict[str, Any]:
-    """Loads a saved adapter into an encoder that holds the same pretrained weights.
+    def check_base(self, base: Base) -> None:
+        """Raises AdapterFileError, which says what differs, unless it was trained on a base.
 
-    Adapters are added to the encoder if it has none. Nothing is changed unless
-    everything fits. What the model has traced is traced anew, so that `predict` and the like
-    use the adapters; models that hold this one know nothing of it, and must be told by
-    `compile`.
-
-    Args:
-      folder: what `save_adapter` wrote.
-      model: the model whose head the file's head is loaded into; `None` for the encoder alone.
-      encoder: a built encoder with the adapter's base weights.
-
-    Returns:
-      The metadata that `save_adapter` was given.
-
-    Raises:
-      FileNotFoundError: the folder holds no adapter.
-      AdapterFileError: the file is of another format, its adapters or its base are not those
-        of the encoder, or names or shapes differ (all of them in one error).
-      ValueError: the encoder is not built or not in the model.
-    """
-    if model is not None:
-        check_inside(model, encoder)
-    folder = pathlib.Path(folder)
-    description = _read_description(folder)
-    tensors = safetensors.numpy.load_file(folder / _TENSORS)
-    if model is None:
-        tensors = {name: v for name, v in tensors.items() if not name.startswith(_HEAD)}
-    base = encoder_variables(encoder, adapters=False)
-    frozen = {name: v for name, v in base.items() if name not in tensors}
-    expected = description["base_fingerprint"]
-    if expected is not None and fingerprint(frozen) != expected:
-        raise AdapterFileError(
-            f"{folder} was trained on other pretrained weights than this encoder holds. "
-            "Load the encoder it was trained on; its metadata says: "
-            f"{json.dumps(description['metadata'])}"
-        )
-    added = _match_adapters(folder, encoder, description["adapter_config"])
-    try:
-        inside = encoder_variables(encoder)
-        targets = {name: v for name, v in inside.items() if name not in frozen}
-        if model is not None:
-            targets |= _head_variables(model, inside)
-        assign_all(targets, tensors, str(folder / _TENSORS))
-    except ValueError as error:
-        if added:
-            take_out_adapters(encoder)
-        raise AdapterFileError(str(error)) from error
-    trace_anew(encoder if model is None else model)
-    return description["metadata"]
-
-
-def remove_adapter(
-    encoder: tf_keras.layers.Layer, model: tf_keras.Model | None = None
-) -> tf_keras.layers.Layer:
-    """Takes the adapters out of an encoder again, in place: it is the base that it was.
-
-    Inserted layers are out, each block has its own dropouts and projections again, the
-    LayerNorms have the values that they had when the encoder was adapted, it is of its own
-    class, and what was frozen before is frozen. What else training has changed stays.
-
-    Args:
-      encoder: an encoder that was adapted here, by `adapt`, `add_adapters` or `load_adapter`.
-      model: a model that holds it, so that what this model has traced is traced anew.
-
-    Returns:
-      The same encoder.
-
-    Raises:
-      ValueError: the encoder was not adapted; its method trains more of the base than
-        LayerNorms and inserts nothing; it was reloaded adapted, so that its own LayerNorms
-        are not known; or it is not in the model.
-    """
-    if model is not None:
-        check_inside(model, encoder)
-    take_out_adapters(encoder)
-    if model is not None:
-        trace_anew(model)
-    return encoder
-
-
-def _match_adapters(
-    folder: pathlib.Path, encoder: tf_keras.layers.Layer, settings: dict[str, Any] | None
-) -> bool:
-    """Adds the adapters that a file's settings describe, unless they are there; says whether."""
-    present = insertion_of(encoder)
-    wanted = AdapterConfig(**settings) if settings else None
-    if present == wanted:
-        return False
-    if present is not None:
-        raise AdapterFileError(
-            f"the encoder's adapters differ from those in {folder}.\n"
-            f"  encoder: {present}\n  file:    {wanted}"
-        )
-    add_adapters(encoder, wanted)
-    return True
-
-
-def _head_variables(
-    model: tf_keras.Model, inside: Mapping[str, tf.Variable]
-) -> dict[str, tf.Variable]:
-    """Names the variables of `model` that are not the encoder's."""
-    known = {id(variable) for variable in inside.values()}
-    head: dict[str, tf.Variable] = {}
-    for variable in model.variables:
-        if id(variable) in known:
-            continue
-        name = _HEAD + variable.name.removesuffix(":0")
-        if name in head:
-            raise ValueError(
-                f"two variables of the model's head are named {variable.name}; "
-                "give its layers distinct names"
+        Raises:
+          ValueError: the file is of version 1, which does not tell.
+        """
+        if self.base is None:
+            raise ValueError(f"{self.source} is of version 1, which does not tell its base")
+        differing = base.differences(self.base)
+        if differing:
+            raise AdapterFileError(
+                f"{self.source} was trained on another pretrained encoder than this one. "
+                "Load the one it was trained on"
+                + (f", {self.metadata['encoder']}" if self.metadata.get("encoder") else "")
+                + ". This encoder:\n  "
+                + "\n  ".join(differing)
             )
-        head[name] = variable
-    return head
 
 
-def _read_description(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / _DESCRIPTION
-    if not path.is_file():
+def read_adapter(path: str | os.PathLike) -> AdapterFile:
+    """Reads an adapter.
+
+    Args:
+      path: the folder that `write_adapter` or `save_adapter` wrote, of the present version or
+        of version 1, or the `.safetensors` file in it.
+
+    Returns:
+      What it holds, checked against the checksum; tensors in 16 bits come as float32.
+
+    Raises:
+      FileNotFoundError: there is none.
+      OSError: it cannot be read.
+      AdapterFileError: it is damaged, or of another format or version.
+    """
+    path = pathlib.Path(path)
+    file = path if path.suffix == ".safetensors" and not path.is_dir() else path / FILE
+    if not file.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: {folder} is not an adapter saved by keras_adapters"
+            f"{file} is missing: {path} is not an adapter saved by keras_adapters"
         )
-    description = json.loads(path.read_text(encoding="utf-8"))
-    if description.get("format") != FORMAT or description.get("version") != VERSION:
-        raise AdapterFileError(
-            f"{path} must say format {FORMAT!r}, version {VERSION}. Received: "
-            f"format {description.get('format')!r}, version {description.get('version')!r}"
+    try:
+        return _read(file)
+    except ValueError as error:
+        raise AdapterFileError(f"{file}: {error}") from error
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, f"{file} cannot be read: out of memory") from error
+    except OSError as error:
+        # One in the midst of reading does not tell the file by itself.
+        raise OSError(error.errno, f"{file} cannot be read: {error.strerror}") from error
+
+
+def _read(file: pathlib.Path) -> AdapterFile:
+    text, tensors = _parse(_content(file))
+    if text is None:
+        old = _old_description(file)
+        if old is not None:
+            return _from_old(file, old, tensors)
+        # A writer may just have put the present version in the place of the earlier one.
+        text, tensors = _parse(_content(file))
+    if text is None:
+        raise ValueError("it is not an adapter of keras_adapters: its header does not say so")
+    return _from_description(str(file), text, tensors)
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns the metadata that an adapter was saved with; raises as `read_adapter` does."""
+    return dict(read_adapter(path).metadata)
+
+
+def write_adapter(path: str | os.PathLike, adapter: AdapterFile, dtype: str = "float32") -> None:
+    """Writes an adapter, in one step: readers find the one before or this one, whole.
+
+    Args:
+      path: the folder, made if it is not there. An adapter in it is replaced; other files stay,
+        also a `README.md` that somebody has edited.
+      adapter: what to write.
+      dtype: what float32 tensors are stored as, one of `DTYPES`.
+
+    Raises:
+      ValueError: the dtype is none of them, a value is beyond its range, or the adapter tells
+        no base.
+      OSError: it cannot be written.
+    """
+    path = pathlib.Path(path)
+    if os.path.lexists(path) and not path.is_dir():
+        raise FileExistsError(f"{path} is a file; an adapter is written as a folder")
+    files = {path / FILE: to_bytes(adapter, dtype)}
+    if is_as_written(path / CARD):
+        files = {path / CARD: _card(adapter).encode(), **files}
+    write_files(files)
+    with contextlib.suppress(OSError):  # Nobody reads it any more.
+        (path / _OLD_DESCRIPTION).unlink(missing_ok=True)
+
+
+def _card(adapter: AdapterFile) -> str:
+    parameters = sum(value.size for value in adapter.tensors.values())
+    fingerprint = adapter.base.fingerprint
+    return card(adapter.method, adapter.metadata, fingerprint, len(adapter.tensors), parameters)
+
+
+def to_bytes(adapter: AdapterFile, dtype: str = "float32") -> bytes:
+    """Returns the file that `write_adapter` writes; raises ValueError as it does."""
+    if dtype not in DTYPES:
+        raise ValueError(f"`dtype` must be one of {DTYPES}. Received: dtype={shown(dtype)}")
+    if adapter.base is None:
+        raise ValueError("an adapter of which the base is not known cannot be written")
+    description = json.dumps(
+        {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "method": json.loads(adapter.method.to_json()),
+            "base": json.loads(adapter.base.to_json()),
+            "metadata": adapter.metadata,
+            "versions": dict(adapter.versions),
+        },
+        allow_nan=False,
+    )
+    tensors = {name: _narrowed(name, v, dtype) for name, v in sorted(adapter.tensors.items())}
+    header = {_DESCRIPTION: description, _CHECKSUM: _checksum(description, tensors)}
+    content = safetensors.numpy.save(tensors, header)
+    # What cannot be read again is not written.
+    _from_description(adapter.source, *_parse(content))
+    return content
+
+
+def _narrowed(name: str, value: np.ndarray, dtype: str) -> np.ndarray:
+    if value.dtype == np.float32 and dtype != "float32":
+        with np.errstate(over="ignore"):
+            value = value.astype(dtype if dtype == "float16" else ml_dtypes.bfloat16)
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds values beyond the range of {dtype}")
+    return np.array(value, order="C")
+
+
+def _checksum(description: str, tensors: Mapping[str, np.ndarray]) -> str:
+    hashed = hashlib.sha256(description.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        hashed.update(f"\0{name}\0{value.dtype.name}{list(value.shape)}\0".encode())
+        hashed.update(value.reshape(-1).view(np.uint8).data)
+    return hashed.hexdigest()
+
+
+def _content(file: pathlib.Path) -> bytes:
+    """Returns a file's bytes, as many as its header says, so that no other size is read."""
+    with file.open("rb") as stream:
+        found = os.fstat(stream.fileno()).st_size
+        start = stream.read(8)
+        length = int.from_bytes(start, "little")
+        if length > min(found, _LONGEST_HEADER):
+            raise ValueError("it is damaged, or no safetensors file: its header has no end")
+        start += stream.read(length)
+        header = read_json("a safetensors header", start[8:].decode("utf-8"))
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        try:
+            size = len(start) + max((entry["data_offsets"][1] for entry in entries), default=0)
+        except (TypeError, KeyError, IndexError) as error:
+            raise ValueError("it is damaged, or no safetensors file: no offsets") from error
+        if size != found:
+            raise ValueError(f"it is damaged: it has {found:,} bytes, not {shown(size)}")
+        return start + stream.read()
+
+
+def _parse(content: bytes) -> tuple[str | None, dict[str, np.ndarray]]:
+    """Returns a file's description, if it has one, and its tensors, checked by the checksum."""
+    try:
+        entries = safetensors.deserialize(content)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"it is damaged, or no safetensors file ({shown(str(error))})") from error
+    size = int.from_bytes(content[:8], "little")
+    header = read_json("a safetensors header", content[8 : 8 + size].decode("utf-8"))
+    about = header.pop("__metadata__", None) or {}
+    tensors = {}
+    for name, entry in entries:
+        if entry["dtype"] not in _STORED:
+            raise ValueError(f"{shown(name)} is of a type that no adapter has: {entry['dtype']}")
+        value = np.frombuffer(entry["data"], dtype=_STORED[entry["dtype"]])
+        if entry["dtype"] == "BOOL" and max(entry["data"], default=0) > 1:
+            raise ValueError(f"{shown(name)} holds bytes that are no booleans")
+        tensors[name] = value.reshape(entry["shape"])
+    if _DESCRIPTION not in about:
+        return None, tensors
+    if about.get(_CHECKSUM) != _checksum(about[_DESCRIPTION], tensors):
+        raise ValueError("it is damaged: its contents do not fit its checksum")
+    return about[_DESCRIPTION], tensors
+
+
+def _from_description(source: str, text: str, tensors: Mapping[str, np.ndarray]) -> AdapterFile:
+    described = read_json("an adapter's description", text)
+    _check_format(described, _VERSION)
+    if set(described) != set(_KEYS):
+        raise ValueError(
+            f"its description must have the keys {_KEYS}, not {shown(sorted(described))}"
         )
-    return description
+    versions = described["versions"]
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+        raise ValueError(f"`versions` must be an object of texts. Received: {shown(versions)}")
+    return AdapterFile(
+        Method.from_json(json.dumps(described["method"])),
+        Base.from_json_dict(described["base"]),
+        {name: _widened(value) for name, value in tensors.items()},
+        described["metadata"],
+        versions,
+        source=source,
+    )
+
+
+def _old_description(file: pathlib.Path) -> str | None:
+    """Returns the description of version 1, which stands in a file of its own, if there is one."""
+    try:
+        return (file.parent / _OLD_DESCRIPTION).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _from_old(file: pathlib.Path, text: str, tensors: Mapping[str, np.ndarray]) -> AdapterFile:
+    """Returns what version 1 holds."""
+    path = file.parent / _OLD_DESCRIPTION
+    described = read_json(str(path), text)
+    _check_format(described, 1)
+    if set(described) != set(_OLD_KEYS):
+        raise ValueError(f"{path} must have the keys {_OLD_KEYS}, not {shown(sorted(described))}")
+    settings, digest = described["adapter_config"], described["base_fingerprint"]
+    if digest is not None and not isinstance(digest, str):
+        raise ValueError(f"{path}: `base_fingerprint` must be a text. Received: {shown(digest)}")
+    insertion = None if settings is None else AdapterConfig.from_json(json.dumps(settings))
+    values = {name: _widened(value) for name, value in tensors.items()}
+    of_base = [n for n in values if not n.startswith(HEAD) and "/adapter/" not in n]
+    norms = all("layer_norm/" in name for name in of_base)
+    trains = ("layer_norms" if norms else "all") if of_base else "nothing"
+    return AdapterFile(
+        Method(insertion, trains),
+        None,
+        values,
+        described["metadata"],
+        frozen_digest=digest,
+        source=str(file),
+    )
+
+
+def _check_format(described: Mapping[str, Any], version: int) -> None:
+    found = described.get("format"), described.get("version")
+    if found != (_FORMAT, version) or type(found[1]) is not int:
+        raise ValueError(
+            f"it must say format {_FORMAT!r}, version {version}. Received: format "
+            f"{shown(found[0])}, version {shown(found[1])}"
+        )
+
+
+def _widened(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.float32) if value.dtype.name in _NARROW else value
+
+
+def _plain(where: str, value: Any) -> Any:
+    """Returns a value in JSON's types; raises ValueError that says where it is none of them."""
+    if value is None or isinstance(value, bool | np.bool_):
+        return value if value is None else bool(value)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"`{where}` must be UTF-8. Received: {value!r}") from error
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return real_number(where, value)
+    if isinstance(value, list | tuple):
+        return [_plain(f"{where}[{index}]", inner) for index, inner in enumerate(value)]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"`{where}` must have texts as keys. Received: {key!r}")
+        return {_plain(where, k): _plain(f"{where}.{k}", inner) for k, inner in value.items()}
+    raise ValueError(
+        f"`{where}` must be what JSON can hold: texts, finite numbers, booleans, None, lists and "
+        f"mappings of them. Received: {shown(value)}"
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 try:
     import fcntl
@@ -62,11 +63,41 @@ def write_bytes(target: str | os.PathLike, content: bytes) -> None:
     Raises:
       OSError: it cannot be written; what stood at `target` is untouched.
     """
-    target = pathlib.Path(target)
+    write_files({target: content})
+
+
+def write_files(contents: Mapping[str | os.PathLike, bytes]) -> None:
+    """Writes files under temporary names and, when all are on the disk, renames them in order.
+
+    Args:
+      contents: what to write, by the files' paths.
+
+    Raises:
+      OSError: one cannot be written; what stood at its path and at the later ones' is untouched,
+        and that of all where it was not the last step, a rename, that failed.
+    """
+    with contextlib.ExitStack() as stack:
+        written: list[tuple[pathlib.Path, pathlib.Path]] = []
+        for path, content in contents.items():
+            target = pathlib.Path(path)
+            with _naming(target):
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "Is a directory")
+                new = stack.enter_context(_scratch(target)) / _NEW
+                with new.open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            written.append((new, target))
+        for new, target in written:
+            with _naming(target):
+                os.replace(new, target)
+
+
+@contextlib.contextmanager
+def _naming(target: pathlib.Path) -> Iterator[None]:
     try:
-        with _scratch(target) as scratch:
-            (scratch / _NEW).write_bytes(content)
-            os.replace(scratch / _NEW, target)
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno, f"{target} cannot be written: {reason}") from error

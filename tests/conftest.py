@@ -6,8 +6,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What trains with the whole command, or many models: `make quick` leaves it out.
 SLOW = (
     "benchmarks",
+    "keras_adapters/model_garden/test_architecture.py",
     "keras_adapters/model_garden/test_conformance.py",
     "keras_adapters/model_garden/test_freezing.py",
+    "keras_adapters/model_garden/test_multi_task.py",
+    "keras_adapters/model_garden/test_saving.py",
+    "keras_adapters/test_adapter_fuzz.py",
     "test_official.py",
     "test_readme.py",
     "train/fit/test_predictor.py",
@@ -17,11 +21,17 @@ SLOW = (
     "train/objectives/spans/test_replicas.py",
     "train/objectives/test_model.py",
     "train/objectives/text/test_export.py",
+    "train/test_adapters_of_runs.py",
+    "train/scoring",
+    "train/serving",
+    "train/test_bundle.py",
     "train/test_classify.py",
     "train/test_every_task.py",
     "train/test_experiment.py",
     "train/test_interruptions.py",
+    "train/test_predict.py",
     "train/test_resuming.py",
+    "train/test_serve.py",
     "train/test_workers.py",
 )
 

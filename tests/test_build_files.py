@@ -21,9 +21,13 @@ ROOMS = {
         "keras3",
         "preprocessor",
         "fingerprint",
-        "model_garden",
+        "adapter_card",
         "adapter_file",
+        "model_garden",
         "converters",
+        "adapter_hub",
+        "convert",
+        "multi_task",
         "registration",
     ),
     "train": (
@@ -41,7 +45,12 @@ ROOMS = {
         "outputs",
         "experiment",
         "run",
+        "bundle",
+        "serving",
         "classify",
+        "scoring",
+        "predict",
+        "serve",
         "submission",
     ),
 }
@@ -73,7 +82,7 @@ def imports_of(source):
     return found & set(MODULES)
 
 
-IMPORTS = {name: imports_of(path.read_text()) for name, path in MODULES.items()}
+IMPORTS = {name: imports_of(path.read_text()) - {name} for name, path in MODULES.items()}
 
 
 def read_targets(build_file):

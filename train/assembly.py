@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
+from keras_adapters.adapter_file import read_metadata
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.fingerprint import fingerprint
+from keras_adapters.fingerprint import digest_all
+from keras_adapters.model_garden.saving import collect, load_adapter
 from keras_adapters.model_garden.variables import encoder_variables
 from keras_adapters.preprocessor import BertPreprocessor
 from train.config import RunConfig
@@ -50,6 +53,24 @@ class Assembly:
     objective: Objective
     encoder: tf_keras.layers.Layer
     model: tf_keras.Model
+
+    def metadata(self) -> dict[str, Any]:
+        """Returns what the adapter's file says of the run, but for its metrics."""
+        config = self.config
+        return {
+            "task": config.task,
+            "method": config.method.name,
+            "encoder": config.model.encoder,
+            "base_model": self.files.hub_name,
+            "pooling": config.model.pooling,
+            "preprocessing": {
+                "max_seq_length": config.model.max_seq_length,
+                "lower_case": self.files.lower_case,
+                "vocabulary": hashlib.sha256(self.files.vocab_file.read_bytes()).hexdigest(),
+            },
+            **self.objective.metadata(),
+            "seed": config.fit.seed,
+        }
 
 
 def assemble(
@@ -98,6 +119,8 @@ def assemble(
         if config.fit.rematerialize:
             rematerialize(encoder)
         model = objective.build(encoder, config.method)
+        if config.model.init_adapter:
+            _start_from(config, objective, model, encoder)
         compile_model(
             model,
             objective.loss,
@@ -107,12 +130,30 @@ def assemble(
             seed=config.fit.seed,
             execution=execution,
         )
-    return Assembly(config, files, folder, strategy, execution, objective, encoder, model)
+    built = Assembly(config, files, folder, strategy, execution, objective, encoder, model)
+    collect(model, encoder, built.metadata())  # Told now, not after the training.
+    return built
+
+
+def _start_from(
+    config: RunConfig,
+    objective: Objective,
+    model: tf_keras.Model,
+    encoder: tf_keras.layers.Layer,
+) -> None:
+    """Loads the adapter to start from, with its head if that is for the same answers."""
+    path = config.model.init_adapter
+    told, own = read_metadata(path), {**objective.metadata(), "pooling": config.model.pooling}
+    same = all(told.get(name) == own[name] for name in ("form", "labels", "pooling"))
+    load_adapter(path, model if same else None, encoder)
+    head = "with its head" if same else "with a new head, for it is another task's"
+    print(f"Starting from the adapter in {path}, {head}")
 
 
 def _fingerprint(encoder: tf_keras.layers.Layer, files: EncoderFiles) -> str:
     """Returns the SHA-256 of what an encoder is, in whatever files it came."""
-    digest = hashlib.sha256(fingerprint(encoder_variables(encoder)).encode())
+    values = {name: variable.numpy() for name, variable in encoder_variables(encoder).items()}
+    digest = hashlib.sha256(digest_all(values).encode())
     digest.update(json.dumps(files.config, sort_keys=True).encode())
     digest.update(f"{files.lower_case}".encode())
     digest.update(files.vocab_file.read_bytes())

@@ -1,7 +1,7 @@
 """Answers texts with an exported SavedModel: `python -m train.classify --saved_model=...`.
 
-It takes the SavedModels of `train.run`, of every kind of task. Texts are arguments, or lines
-of standard input, which are answered as they come.
+It takes the SavedModels of `train.run`, of every kind of task, and with `--task` those of
+`train.bundle`. Texts are arguments, or lines of standard input, which are answered as they come.
 """
 
 from __future__ import annotations
@@ -27,26 +27,29 @@ def main(argv: Sequence[str]) -> None:
     Of a classification: the likeliest label, its probability, the text. Of a regression:
     the value, the text. Of questions: the answer, its score, the text. Tabs stand between.
     In a text of two columns, a pair or a question and its context, one does too. What is
-    not UTF-8 is printed as it came.
+    not UTF-8 is printed as it came. Of a bundle, `--task` says which of its tasks is asked.
     """
     texts = [os.fsencode(text) for text in argv[1:]]
     try:
         check_folder(FLAGS.saved_model)
         quiet_tensorflow(FLAGS.tensorflow_log)
-        answer_all(FLAGS.saved_model, texts, FLAGS.batch_size)
+        answer_all(FLAGS.saved_model, texts, FLAGS.batch_size, FLAGS.task)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise  # See `train.command`.
         sys.exit(f"error: {error}")
 
 
-def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
+def answer_all(
+    folder: str, texts: Sequence[bytes], batch_size: int, task: str | None = None
+) -> None:
     """Prints the answers to texts, or to the lines of standard input.
 
     Args:
       folder: a SavedModel's.
       texts: if there are none, standard input is read.
       batch_size: how many are computed at a time, at most.
+      task: which task of a bundle is asked.
 
     Raises:
       ValueError: there are no texts, one is not what the model takes, or it is no model of
@@ -59,7 +62,7 @@ def answer_all(folder: str, texts: Sequence[bytes], batch_size: int) -> None:
         unit, batches = "line", read_batches(sys.stdin and sys.stdin.buffer, batch_size)
     model, done = None, 0
     for batch in batches:
-        model = model or Classifier(folder)
+        model = model or Classifier(folder, task)
         rows, wrong = model.split(batch)
         for line in model.answer(rows):
             sys.stdout.buffer.write(line + b"\n")
@@ -91,20 +94,26 @@ def read_batches(stream: BinaryIO | None, size: int) -> Iterator[Sequence[bytes]
 
 
 class Classifier:
-    """A SavedModel of `train.run`, from lines to lines.
+    """A SavedModel of `train.run` or `train.bundle`, from lines to lines.
 
     Args:
       folder: the SavedModel's.
+      task: which task of a bundle is asked; `None` of a model of one task.
 
     Raises:
-      ValueError: it cannot be loaded, or is one of something else.
+      ValueError: it cannot be loaded, is one of something else, or has no such task.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, task: str | None = None) -> None:
         from train.serving.model import TextModel  # Imports TensorFlow.
 
-        self._model = TextModel(folder)
-        self._columns = self._model.form.columns
+        self._model, self._task = TextModel(folder), task
+        if self._model.form.kind == "many":
+            _check_task(folder, task, self._model.tasks)
+        elif task is not None:
+            raise ValueError(f"--task={task} is for bundles of several tasks; {folder} is none")
+        self._columns = self._model.form.texts
+        self._optional = self._model.form.optional
         self._format = _FORMATS[self._model.form.kind]
 
     def split(self, texts: Iterable[bytes]) -> tuple[list[list[bytes]], str | None]:
@@ -116,6 +125,8 @@ class Classifier:
         rows, count = [], len(self._columns)
         for text in texts:
             columns = text.split(b"\t") if count > 1 else [text]
+            if len(columns) == 1 and self._optional:
+                columns.append(b"")  # Of a bundle's tasks, some take one text.
             if len(columns) != count:
                 return rows, (
                     f"this model takes {' and '.join(self._columns)} with one tab between. "
@@ -133,12 +144,22 @@ class Classifier:
         if not rows:
             return []
         texts, *columns = zip(*rows, strict=True)
-        outputs = self._model.answer(
-            [[text.decode("utf-8", "replace") for text in column] for column in columns]
-        )
+        texts_of = [[text.decode("utf-8", "replace") for text in column] for column in columns]
+        if self._task is not None:
+            texts_of.append([self._task] * len(rows))
+        outputs = self._model.answer(texts_of)
         return [
             b"\t".join([*self._format(outputs, index), text]) for index, text in enumerate(texts)
         ]
+
+
+def _check_task(folder: str, task: str | None, names: Sequence[str]) -> None:
+    if task not in names:
+        given = "not given" if task is None else repr(task)
+        raise ValueError(
+            f"--task must say which task of {folder} is asked: {', '.join(sorted(names)[:20])}"
+            f"{', ...' if len(names) > 20 else ''}. Received: {given}"
+        )
 
 
 def _label(outputs: dict[str, Any], index: int) -> list[bytes]:
@@ -171,7 +192,8 @@ def _number(value: float) -> bytes:
 
 if __name__ == "__main__":
     # Here alone, for `train.run` has a flag of the same name.
-    flags.DEFINE_string("saved_model", None, "A run's saved_model folder.")
+    flags.DEFINE_string("saved_model", None, "The saved_model folder of a run or a bundle.")
+    flags.DEFINE_string("task", None, "Of a bundle: which of its tasks is asked.")
     flags.DEFINE_integer("batch_size", 32, "Texts that are computed at a time.", lower_bound=1)
     flags.mark_flag_as_required("saved_model")
     command.run(main)

@@ -10,6 +10,7 @@ import json
 import math
 from typing import Any
 
+from keras_adapters.adapter_file import DTYPES as ADAPTER_DTYPES
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.encoders.find import DEFAULT
@@ -37,6 +38,8 @@ class ModelConfig:
         default 0.1, of spans none. The encoder's own dropout is its configuration's.
       max_seq_length: tokens per example, special tokens included; by default 128, of spans
         384, or the encoder's longest.
+      init_adapter: folder of an adapter of the same encoder to start from, in place of new
+        adapters: its adapters and LayerNorms, and its head where that is for the same labels.
 
     Raises:
       ValueError: a setting is out of its range.
@@ -46,9 +49,12 @@ class ModelConfig:
     pooling: str | None = "auto"
     head_dropout: float | None = None
     max_seq_length: int | None = None
+    init_adapter: str | None = None
 
     def __post_init__(self) -> None:
         _check_text("encoder", self.encoder)
+        if self.init_adapter is not None:
+            _check_text("init_adapter", self.init_adapter)
         _check_choice("pooling", self.pooling, (*POOLINGS, None))
         if self.head_dropout is not None and not (
             _is_number(self.head_dropout) and 0 <= self.head_dropout < 1
@@ -146,6 +152,8 @@ class KeepConfig:
       keep_checkpoints: how many of them are kept.
       predict_test: write the predictions of test splits published without labels.
       export: whether to write a SavedModel.
+      adapter_dtype: what the adapter file stores, one of `ADAPTER_DTYPES`: with 16 bits half
+        of the bytes. The SavedModel and the metrics are not rounded.
 
     Raises:
       ValueError: a setting is out of its range.
@@ -156,6 +164,7 @@ class KeepConfig:
     keep_checkpoints: int = 2
     predict_test: bool = False
     export: bool = True
+    adapter_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.output_dir is not None:
@@ -167,6 +176,7 @@ class KeepConfig:
             )
         _check_bool("predict_test", self.predict_test)
         _check_bool("export", self.export)
+        _check_choice("adapter_dtype", self.adapter_dtype, ADAPTER_DTYPES)
 
 
 _PARTS = {
@@ -218,6 +228,7 @@ class RunConfig:
         method: str = "adapters",
         adapter_size: int | None = None,
         top_layers: int | None = None,
+        train_layer_norm: bool = True,
         **settings: Any,
     ) -> RunConfig:
         """Sorts settings, named as the flags are, into the parts.
@@ -232,13 +243,17 @@ class RunConfig:
         }
         if settings:
             raise TypeError(f"there are no settings {sorted(settings)}")
-        return cls(task, _method(method, adapter_size, top_layers), **parts)
+        if method == "adapters" and adapter_size is None and not train_layer_norm:
+            recipe = TASKS[task].recipe_for(parts["model"].encoder) if task in TASKS else None
+            adapter_size = recipe.adapter_size if recipe else AdapterConfig().size
+        chosen = _method(method, adapter_size, top_layers, train_layer_norm)
+        return cls(task, chosen, **parts)
 
     @staticmethod
     def setting_names() -> tuple[str, ...]:
         """Returns the names of the settings that `from_settings` takes."""
         parts = tuple(name for kind in _PARTS.values() for name in _names(kind))
-        return ("task", "method", "adapter_size", "top_layers", *parts)
+        return ("task", "method", "adapter_size", "top_layers", "train_layer_norm", *parts)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON types, from which `from_json_dict` makes them again."""
@@ -268,14 +283,20 @@ class RunConfig:
         ran, and what was kept of it.
         """
         model, fit = dataclasses.asdict(self.model), dataclasses.asdict(self.fit)
-        del model["encoder"], fit["rematerialize"]
+        del model["encoder"], model["init_adapter"], fit["rematerialize"]
         method = json.loads(self.method.to_json()) if self.method else None
-        return {"task": self.task, "method": method, **model, **fit}
+        kept = {"adapter_dtype": self.keep.adapter_dtype}
+        return {"task": self.task, "method": method, **model, **fit, **kept}
 
 
-def _method(name: str, adapter_size: int | None, top_layers: int | None) -> Method | None:
+def _method(
+    name: str, adapter_size: int | None, top_layers: int | None, train_layer_norm: bool
+) -> Method | None:
     """Returns the method that flags name; `None` for adapters of the recipe's size."""
     _check_choice("method", name, tuple(METHODS))
+    _check_bool("train_layer_norm", train_layer_norm)
+    if name != "adapters" and not train_layer_norm:
+        raise ValueError(f"--train_layer_norm=false goes with --method=adapters, not {name}")
     if name != "adapters" and adapter_size is not None:
         raise ValueError(f"--adapter_size goes with --method=adapters, not {name}")
     if (name == "top_layers") != (top_layers is not None):
@@ -286,7 +307,9 @@ def _method(name: str, adapter_size: int | None, top_layers: int | None) -> Meth
     _check_count("top_layers", top_layers)
     _check_count("adapter_size", adapter_size)
     if name == "adapters":
-        return None if adapter_size is None else Method.of(AdapterConfig(adapter_size))
+        if adapter_size is None:
+            return None
+        return Method(AdapterConfig(adapter_size), "layer_norms" if train_layer_norm else "nothing")
     return Method.named(name, top_layers=top_layers)
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from safetensors import SafetensorError
 
-from keras_adapters.adapter_file import load_adapter
+from keras_adapters.model_garden.saving import load_adapter
 from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
 from train import outputs
 from train.assembly import Assembly, assemble
@@ -80,7 +79,7 @@ def run(
             predicted = built.objective.predict_test(predict) if config.keep.predict_test else None
     if not folder.writes:
         return None
-    outputs.write_adapter(built, interruptions)
+    outputs.write_adapter(built, metrics, interruptions)
     if config.keep.predict_test:
         outputs.write_predictions(built, predicted, interruptions)
     if config.keep.export:
@@ -132,7 +131,7 @@ def complete(
                 "--output_dir"
             )
     if "adapter" in missing:
-        outputs.write_adapter(built, interruptions)
+        outputs.write_adapter(built, (folder.results() or {}).get("metrics", {}), interruptions)
     if "predictions" in missing:
         with interruptions.during("predicting the test splits"):
             predicted = built.objective.predict_test(_predictor(built))
@@ -145,7 +144,7 @@ def _load_adapter(built: Assembly) -> None:
     path = built.folder.adapter
     try:
         load_adapter(path, built.model, built.encoder)
-    except (ValueError, OSError, SafetensorError) as error:
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"{path} cannot be loaded: {error}. Remove it and run the same command again: it is "
             "made anew from the run's last checkpoint"

@@ -5,34 +5,34 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from keras_adapters.adapter_file import save_adapter
+from keras_adapters.model_garden.saving import save_adapter
 from train.assembly import Assembly
 from train.fit.interruptions import Interruptions
 
 
-def write_adapter(built: Assembly, interruptions: Interruptions) -> None:
+def write_adapter(
+    built: Assembly, metrics: Mapping[str, Any], interruptions: Interruptions
+) -> None:
     """Writes what was trained, alone, to the run's `adapter`.
+
+    Args:
+      built: the run's parts.
+      metrics: of each split that was evaluated.
+      interruptions: tells of signals.
 
     Raises:
       OSError: it cannot be written.
       Preempted: a signal came; what stood there before still does.
     """
-    config = built.config
-    metadata = {
-        "task": config.task,
-        "method": config.method.name,
-        "encoder": config.model.encoder,
-        "pooling": config.model.pooling,
-        "max_seq_length": config.model.max_seq_length,
-        **built.objective.metadata(),
-    }
+    metadata = {**built.metadata(), "metrics": metrics}
+    dtype = built.config.keep.adapter_dtype
     with _writing("adapter", built.folder.adapter, interruptions) as path:
-        save_adapter(path, built.model, built.encoder, metadata)
+        save_adapter(path, built.model, built.encoder, metadata, dtype)
 
 
 def write_predictions(built: Assembly, predicted: Any, interruptions: Interruptions) -> None:

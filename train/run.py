@@ -10,13 +10,13 @@ from absl import flags, logging
 
 from keras_adapters.methods.method import METHODS
 from train import command
-from train.config import POOLINGS, PRECISIONS, STRATEGIES, RunConfig
+from train.config import ADAPTER_DTYPES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
 from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
 from train.fit.interruptions import Interruptions, Preempted, end_process
 from train.fit.workers import WORKER_MINUTES, is_first_worker, several_workers
 from train.quiet import quiet_tensorflow
 from train.run_folder import RunFolder
-from train.settle import settle
+from train.settle import init_checksum, settle
 from train.tasks.table import TASKS
 
 FLAGS = flags.FLAGS
@@ -26,6 +26,10 @@ flags.DEFINE_enum("method", "adapters", list(METHODS), "What trains: the transfe
 flags.DEFINE_integer(
     "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
+flags.DEFINE_bool(
+    "train_layer_norm", True, "--method=adapters: whether the LayerNorms train beside them."
+)
+flags.DEFINE_string("init_adapter", None, "Folder of an adapter to start from.")
 flags.DEFINE_integer("top_layers", None, "Blocks that train with --method=top_layers.")
 flags.DEFINE_string("encoder", DEFAULT, "A preset, a folder or file, or a Hugging Face id.")
 flags.DEFINE_enum("pooling", "auto", POOLINGS, "What the head reads of the encoder.")
@@ -58,6 +62,7 @@ flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: e
 flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
+flags.DEFINE_enum("adapter_dtype", "float32", ADAPTER_DTYPES, "What the adapter file stores.")
 flags.mark_flag_as_required("task")
 
 
@@ -90,7 +95,8 @@ def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions)
         if config.keep.predict_test:
             data = data.with_unlabelled()
     first = is_first_worker(device.strategy, device.tpu)
-    with RunFolder(config, data.fingerprint(), encoder.checksum, writes=first) as folder:
+    init = init_checksum(config)
+    with RunFolder(config, data.fingerprint(), encoder.checksum, first, init) as folder:
         results = folder.results()
         if results is None:
             from train import experiment

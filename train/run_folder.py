@@ -21,7 +21,7 @@ _NUMBERS = ("seed", "adapter_bytes", "seconds", "peak_memory_bytes")
 _PARAMETERS = ("total", "trained", "trained_percent")
 # Without these files an output is none.
 _ESSENTIAL = {
-    "adapter": ("adapter.json", "adapter.safetensors"),
+    "adapter": ("adapter.safetensors",),
     "saved_model": ("saved_model.pb", "variables/variables.index"),
     "predictions": (),
 }
@@ -39,6 +39,7 @@ class RunFolder:
       data: a checksum of the task's examples.
       encoder: a checksum of the encoder's files.
       writes: whether this process writes the run's files; of several workers the first does.
+      init_adapter: a checksum of the adapter that it starts from, if it starts from one.
 
     Raises:
       ValueError: the folder holds a run with other settings, which are listed, or a
@@ -52,7 +53,14 @@ class RunFolder:
       writes: the argument.
     """
 
-    def __init__(self, config: RunConfig, data: int, encoder: str, writes: bool = True) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        data: int,
+        encoder: str,
+        writes: bool = True,
+        init_adapter: str | None = None,
+    ) -> None:
         self.path = pathlib.Path(config.keep.output_dir)
         self.adapter = self.path / "adapter"
         self.saved_model = self.path / "saved_model"
@@ -61,7 +69,8 @@ class RunFolder:
         self.predictions = self.path / "predictions"
         self.writes = writes
         self._config = config
-        self._settings = {**config.to_json_dict(), "data": data, "encoder_files": encoder}
+        self._contents = {"data": data, "init_adapter": init_adapter}
+        self._settings = {**config.to_json_dict(), **self._contents, "encoder_files": encoder}
         self._fingerprint: str | None = None
         self._lock: int | None = None
         if not writes:
@@ -98,7 +107,7 @@ class RunFolder:
             **config.identity(),
             "steps_per_execution": config.device.steps_per_execution,
             "predict_test": config.keep.predict_test,
-            "data": self._settings["data"],
+            **self._contents,
             "encoder": self._settings["encoder_files"],
         }
 
@@ -214,9 +223,10 @@ class RunFolder:
             return
         try:
             earlier = RunConfig.from_json_dict(begun).identity() | {"data": begun["data"]}
+            earlier["init_adapter"] = begun.get("init_adapter")
         except (ValueError, KeyError) as error:
             raise self._damaged(_SETTINGS) from error
-        now = self._config.identity() | {"data": self._settings["data"]}
+        now = self._config.identity() | self._contents
         differing = [
             f"  {name}: {earlier[name]!r} there, {now[name]!r} now"
             for name in now

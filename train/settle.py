@@ -6,10 +6,13 @@ import dataclasses
 import os
 import pathlib
 
+from keras_adapters.adapter_file import AdapterFile, read_adapter
+from keras_adapters.fingerprint import digest_all
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.config import RunConfig
 from train.encoders.find import EncoderFiles
+from train.tasks.recipes import Recipe
 from train.tasks.table import TASKS
 
 _EPOCHS = 3
@@ -31,11 +34,11 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
       FileNotFoundError: a file of the task is not there.
     """
     task = TASKS[config.task]
-    recipe = task.recipe if config.method is None or config.method.name == "adapters" else None
-    if recipe and recipe.encoder not in (None, config.model.encoder):
-        recipe = None
-    size = AdapterConfig(recipe.adapter_size) if recipe else AdapterConfig()
-    method = config.method or Method.of(size)
+    recipe = None
+    if config.method is None or config.method.name == "adapters":
+        recipe = task.recipe_for(config.model.encoder)
+    init = _read_init_adapter(config)
+    method = config.method or (init.method if init else Method.of(_adapters(recipe)))
     fit, model, keep = config.fit, config.model, config.keep
     rate = recipe.learning_rate if recipe else METHODS[method.name].learning_rate
     epochs = recipe.epochs if recipe else _EPOCHS
@@ -63,6 +66,38 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
     if os.path.isfile(settled.keep.output_dir):
         raise ValueError(f"--output_dir must name a folder. Received: {settled.keep.output_dir!r}")
     return settled
+
+
+def _adapters(recipe: Recipe | None) -> AdapterConfig:
+    return AdapterConfig(recipe.adapter_size) if recipe else AdapterConfig()
+
+
+def _read_init_adapter(config: RunConfig) -> AdapterFile | None:
+    """Reads --init_adapter, if it is given, and checks that the method inserts what it holds."""
+    path = config.model.init_adapter
+    if path is None:
+        return None
+    try:
+        init = read_adapter(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--init_adapter={path} cannot be read: {error}") from error
+    inserted = config.method.insertion if config.method else init.method.insertion
+    if inserted != init.method.insertion or (config.method is None and inserted is None):
+        raise ValueError(
+            f"--init_adapter={path} holds {init.method.insertion or 'no adapters'}, but the run's "
+            f"method inserts {inserted or 'other adapters'}. Give both the same settings"
+        )
+    return init
+
+
+def init_checksum(config: RunConfig) -> str | None:
+    """Returns a checksum of what the adapter to start from holds, if there is one.
+
+    Raises:
+      OSError, ValueError: as `keras_adapters.adapter_file.read_adapter` says.
+    """
+    path = config.model.init_adapter
+    return None if path is None else digest_all(read_adapter(path).tensors)
 
 
 def _check_against_encoder(config: RunConfig, encoder: EncoderFiles) -> None:
@@ -101,4 +136,6 @@ def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:
 
 def _name(config: RunConfig, method: Method) -> str:
     detail = method.top_layers or getattr(method.insertion, "size", "")
+    if method.insertion is not None and method.trains == "nothing":
+        detail = f"{detail}_frozen_norms"
     return f"{config.task}-{method.name}{detail}-seed{config.fit.seed}"

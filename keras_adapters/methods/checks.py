@@ -6,16 +6,22 @@ import contextlib
 import json
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
+
+_SHOWN = 300  # Characters of a value that an error shows.
+_DEEPEST = 100  # Objects and lists in one another; Python's own limit depends on the caller's.
 
 
 def shown(value: Any) -> str:
-    """Returns a value as an error shows it."""
+    """Returns a value as an error shows it: the start of one that is long."""
     try:
-        return repr(value)
+        text = repr(value)
     except ValueError:  # Python writes no integers of more than some thousands of digits.
         return f"a value of type {type(value).__name__} with too many digits to show"
+    except RecursionError:
+        return f"a value of type {type(value).__name__} that is nested too deeply to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
@@ -65,8 +71,50 @@ def distinct(name: str, values: tuple[Any, ...]) -> None:
         raise ValueError(f"`{name}` must not repeat a value. Received: {name}={shown(values)}")
 
 
-def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
+def read_json(what: str, text: Any) -> dict[str, Any]:
     """Returns the JSON object in a text.
+
+    Args:
+      what: what the object is, for the error.
+      text: the text.
+
+    Raises:
+      ValueError: the text is not JSON or not an object, it is nested too deeply, or a key in it
+        is there twice.
+    """
+    problem = ""
+    found: Any = None
+    try:
+        if isinstance(text, str):
+            found = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
+            check_depth(what, found)
+    except (ValueError, RecursionError) as error:
+        found, problem = None, f" ({error})"
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{what} is a JSON object, each key at most once. Received: {shown(text)}{problem}"
+        )
+    return found
+
+
+def check_depth(what: str, value: Any) -> None:
+    """Raises a ValueError if mappings and lists lie in one another too deeply for all readers."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        # Each once: what holds itself twice would have no end of others.
+        holders = {id(v): v for v in level if isinstance(v, Mapping | list | tuple)}
+        if not holders:
+            return
+        level = [
+            inner
+            for v in holders.values()
+            for inner in (v.values() if isinstance(v, Mapping) else v)
+        ]
+    raise ValueError(f"{what} must not be nested more than {_DEEPEST} deep")
+
+
+def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
+    """Returns the JSON object in a text, as `read_json` does.
 
     Args:
       what: what the object is, for the error.
@@ -74,33 +122,22 @@ def read_object(what: str, text: Any, names: Collection[str]) -> dict[str, Any]:
       names: the keys that it may have.
 
     Raises:
-      ValueError: the text is not JSON or not an object, or a key is unknown or there twice.
+      ValueError: as `read_json` does, or a key is another.
     """
-    problem = ""
-    pairs: Any = None
-    try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs) if isinstance(text, str) else None
-    except (ValueError, RecursionError) as error:
-        problem = f" ({error})"
-    keys = [key for key, _ in pairs] if isinstance(pairs, _Pairs) else None
-    if keys is None or set(keys) - set(names) or len(set(keys)) < len(keys):
+    found = read_json(what, text)
+    if set(found) - set(names):
         raise ValueError(
-            f"{what} is a JSON object with the keys {sorted(names)}, each at most once. "
-            f"Received: {shown(text)}{problem}"
+            f"{what} is a JSON object with the keys {sorted(names)}. Received: {shown(text)}"
         )
-    return {key: _plain(what, value) for key, value in pairs}
+    return found
 
 
-class _Pairs(list):
-    """An object's keys and values, before it is known that no key is there twice."""
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key is there twice: {shown([key for key, _ in pairs])}")
+    return found
 
 
-def _plain(what: str, value: Any) -> Any:
-    if isinstance(value, _Pairs):
-        keys = [key for key, _ in value]
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"{what} must not repeat a key. Received: {keys}")
-        return {key: _plain(what, inner) for key, inner in value}
-    if isinstance(value, list):
-        return [_plain(what, inner) for inner in value]
-    return value
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")

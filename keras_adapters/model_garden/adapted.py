@@ -6,20 +6,24 @@ was inserted, and what is frozen.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import json
 import types
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
+from keras_adapters.fingerprint import Base, digest
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.hosts.host import Host
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.insertion import insert, set_class
+from keras_adapters.model_garden.insertion import insert, plan, set_class
 from keras_adapters.model_garden.variables import encoder_parts, encoder_variables, own_variables
 
 PACKAGE = "keras_adapters"
@@ -33,10 +37,12 @@ class Original:
       norms: the values of its LayerNorms, by the names of `encoder_variables`; None where
         they are not known any more.
       frozen: the prefixes of its frozen parts.
+      base: what tells it from other pretrained encoders; None where that is not known any more.
     """
 
     norms: Mapping[str, np.ndarray] | None
     frozen: tuple[str, ...]
+    base: Base | None
 
 
 class Adapted:
@@ -54,13 +60,17 @@ class Adapted:
     def get_config(self) -> dict[str, Any]:
         """Returns the encoder's own config, made plain, the method and what is frozen."""
         config = host_of(self).to_plain(self, super().get_config())
-        return {**config, "method": self.method.to_json(), "frozen": list(frozen_parts(self))}
+        config |= {"method": self.method.to_json(), "frozen": list(frozen_parts(self))}
+        base = self.original.base
+        return config if base is None else {**config, "base": base.to_json()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Any:
         """Makes the encoder, inserts what its method inserts and freezes what was frozen."""
         config = dict(config)
         frozen = tuple(config.pop("frozen", ()))
+        base = config.pop("base", None)
+        base = None if base is None else Base.from_json_dict(json.loads(base))
         # Before methods were told, only adapters were.
         adapters = config.pop("adapter_config", None)
         method = config.pop("method", None)
@@ -73,8 +83,8 @@ class Adapted:
         if not host.is_built(encoder):
             encoder(encoder.inputs)
         if method.insertion is not None:
-            insert(encoder, method.insertion)
-        become_adapted(encoder, method, Original(None, ()))
+            insert(plan(encoder, method.insertion))
+        become_adapted(encoder, method, Original(None, (), base))
         freeze_parts(encoder, frozen)
         object.__setattr__(encoder, "_to_freeze", frozen)
         return encoder
@@ -158,7 +168,38 @@ def original_of(encoder: tf_keras.layers.Layer) -> Original:
     norms = host_of(encoder).norms(encoder)
     ids = {id(variable) for norm in norms for variable in norm.weights}
     named = encoder_variables(encoder).items()
-    return Original({n: v.numpy() for n, v in named if id(v) in ids}, frozen_parts(encoder))
+    values = {name: variable.numpy() for name, variable in named if id(variable) in ids}
+    return Original(values, frozen_parts(encoder), base_of(encoder))
+
+
+def base_of(encoder: tf_keras.layers.Layer) -> Base | None:
+    """Returns what tells a built encoder's pretrained base from others.
+
+    It is the base as it was before a method was applied: the same for every method, precision
+    and format that it came in.
+
+    Returns:
+      The base; `None` of an adapted encoder that was made from a config which does not tell.
+
+    Raises:
+      ValueError: the encoder is of another class, or is not built.
+    """
+    if is_adapted(encoder):
+        return encoder.original.base
+    return Base(host_of(encoder).architecture(encoder), digests_of(encoder_variables(encoder)))
+
+
+def digests_of(variables: Mapping[str, tf.Variable]) -> dict[str, str]:
+    """Returns the digest of each variable's value, in the same order."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda variable: digest(variable.numpy()), variables.values())
+        return dict(zip(variables, digests, strict=True))
+
+
+def changed_in(variables: Mapping[str, tf.Variable], base: Base) -> list[str]:
+    """Returns the names of the variables whose values are not a base's."""
+    digests = digests_of(variables)
+    return [name for name, found in digests.items() if found != base.digests[name]]
 
 
 def become_adapted(encoder: tf_keras.layers.Layer, method: Method, original: Original) -> None:

@@ -15,7 +15,7 @@ from keras_adapters.model_garden.adapted import (
     original_of,
 )
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.insertion import insert
+from keras_adapters.model_garden.insertion import insert, plan
 from keras_adapters.model_garden.layers import is_inserted
 from keras_adapters.model_garden.splice import (
     build,
@@ -71,9 +71,9 @@ def adapt(
     build(encoder)
     original = original_of(encoder)
     if method.insertion != present:
-        insert(encoder, method.insertion)
+        insert(plan(encoder, method.insertion))
     become_adapted(encoder, method, original)
-    _freeze(encoder, method)
+    freeze(encoder, method)
     trace_anew(encoder)
     return encoder
 
@@ -131,7 +131,7 @@ def set_trainable(
     check_not_compiled(model)
     become_adapted(encoder, Method(present, meant.trains, meant.top_layers), original_of(encoder))
     _train_head(model, encoder)
-    _freeze(encoder, meant)
+    freeze(encoder, meant)
     _share(model, encoder)
     trace_anew(model)
 
@@ -145,8 +145,8 @@ def _meant(encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str)
     return Method.of(method)
 
 
-def _freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:
-    """Makes an encoder train what a method trains, and nothing else."""
+def freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    """Makes an encoder with what a method inserts train what it trains, and nothing else."""
     host = host_of(encoder)
     inside = owners([encoder])
     trained: Iterable[tf_keras.layers.Layer] = {

@@ -7,6 +7,8 @@ one that the layer follows.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -58,34 +60,80 @@ class ProjectionThenAdapter(tf_keras.layers.EinsumDense):
         return self.adapter(super().call(inputs))
 
 
-def insert(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> None:
-    """Puts a layer at each site of a built encoder that its settings choose.
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A built layer, and where it is to be put.
 
-    All layers are made before the first is put: for want of memory none is.
+    Args:
+      index: of the lowest layer whose block it is for.
+      site: the place.
+      block: that holds the place.
+      layer: what is to be put there.
+    """
+
+    index: int
+    site: Site
+    block: tf_keras.layers.Layer
+    layer: tf_keras.layers.Layer
+
+
+def plan(
+    encoder: tf_keras.layers.Layer,
+    config: AdapterConfig,
+    make: Callable[..., tf_keras.layers.Layer] = make_layer,
+) -> list[Planned]:
+    """Makes a layer for each site of a built encoder that its settings choose; puts none.
+
+    Args:
+      encoder: a built encoder without inserted layers.
+      config: the settings.
+      make: makes one layer of the settings, a `dtype` and a `name`.
     """
     host = host_of(encoder)
     blocks = host.blocks(encoder)
-    chosen = {id(blocks[index]): blocks[index] for index in config.layers or range(len(blocks))}
-    planned = [
-        (site, block, _make_for(site, block, config))
-        for block in chosen.values()
-        for site in host.sites(block)
+    lowest: dict[int, int] = {}
+    for index, block in enumerate(blocks):
+        lowest.setdefault(id(block), index)
+    chosen = config.layers or range(len(blocks))
+    return [
+        Planned(index, site, blocks[index], _make_for(site, blocks[index], config, make))
+        for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen)
+        for site in host.sites(blocks[index])
         if site.place in config.places
     ]
-    for site, block, layer in planned:
-        _put(site, block, layer)
+
+
+def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
+    """Raises a ValueError if a built encoder holds inserted layers, say a `MultiTaskModel`'s."""
+    host = host_of(encoder)
+    sites = [site for block in host.blocks(encoder) for site in host.sites(block)]
+    layers = [layer for site in sites if (layer := inserted_at(site)) is not None]
+    if layers:
+        raise ValueError(
+            "`encoder` must hold no inserted layers yet. Received: "
+            f"{encoder.name!r}, which holds {len(layers)} of {type(layers[0]).__name__}"
+        )
+
+
+def insert(planned: Iterable[Planned]) -> None:
+    """Puts layers where they were planned to be."""
+    for place in planned:
+        _put(place.site, place.block, place.layer)
 
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
     """Puts a layer at the end of one sub-layer."""
-    _put(site, block, _make_for(site, block, config))
+    _put(site, block, _make_for(site, block, config, make_layer))
 
 
 def _make_for(
-    site: Site, block: tf_keras.layers.Layer, config: AdapterConfig
+    site: Site,
+    block: tf_keras.layers.Layer,
+    config: AdapterConfig,
+    make: Callable[..., tf_keras.layers.Layer],
 ) -> tf_keras.layers.Layer:
     name = f"{site.name}_adapter"
-    layer = make_layer(config, dtype=block.dtype_policy, name=name)
+    layer = make(config, dtype=block.dtype_policy, name=name)
     with tf.name_scope(f"{block.name}/{name}"):
         layer.build(tf.TensorShape([None, None, site.width]))
     return layer

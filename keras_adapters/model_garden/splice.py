@@ -10,6 +10,7 @@ from keras_adapters.model_garden.adapted import (
     ADAPTED,
     become_adapted,
     become_plain,
+    changed_in,
     freeze_parts,
     insertion_of,
     is_adapted,
@@ -17,7 +18,7 @@ from keras_adapters.model_garden.adapted import (
 )
 from keras_adapters.model_garden.hosts.host import names_of
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.insertion import insert, take_out
+from keras_adapters.model_garden.insertion import check_nothing_inserted, insert, plan, take_out
 from keras_adapters.model_garden.layers import make_layer
 from keras_adapters.model_garden.variables import assign_all, encoder_variables
 
@@ -58,7 +59,7 @@ def add_adapters(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> tf_ke
     check_not_compiled(encoder)
     build(encoder)
     original = original_of(encoder)
-    insert(encoder, config)
+    insert(plan(encoder, config))
     become_adapted(encoder, method, original)
     trace_anew(encoder)
     return encoder
@@ -72,6 +73,8 @@ def check_method(encoder: tf_keras.layers.Layer, method: Method) -> None:
             f"`encoder` must be one of these tf-models-official encoders: {names_of(HOSTS)}, "
             f"not of a class derived from one. Received: {type(encoder).__name__}"
         )
+    if not is_adapted(encoder) and host.is_built(encoder):
+        check_nothing_inserted(encoder)
     blocks = len(host.blocks(encoder))
     method.check_blocks(blocks)
     layers = method.insertion.layers if method.insertion else None
@@ -135,8 +138,9 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
       The same encoder.
 
     Raises:
-      ValueError: there is nothing to take out, the method trains more of the base than its
-        LayerNorms, or the encoder was reloaded, so that its own LayerNorms are not known.
+      ValueError: there is nothing to take out; more of the base than its LayerNorms has
+        changed, or would by the method; or the encoder was reloaded, so that its own LayerNorms
+        are not known.
     """
     host_of(encoder)
     if not is_adapted(encoder):
@@ -156,7 +160,14 @@ def take_out_adapters(encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             "the LayerNorms that the encoder had before it was adapted are not known, for it was "
             "made from a config or a file. Load the pretrained encoder anew."
         )
-    norms = {name: v for name, v in encoder_variables(encoder).items() if name in original.norms}
+    named = encoder_variables(encoder, adapters=False)
+    norms = {name: named.pop(name) for name in original.norms}
+    changed = changed_in(named, original.base)
+    if changed:
+        raise ValueError(
+            f"`encoder` cannot be what it was: {len(changed)} variables, of which no copy is kept, "
+            f"have changed: {', '.join(changed[:4])}. Load the pretrained encoder anew."
+        )
     take_out(encoder)
     assign_all(norms, original.norms, "the LayerNorms of before")
     become_plain(encoder)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.model_garden.hosts.host import Part
+from keras_adapters.model_garden.hosts.host import Part, Site
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.insertion import inserted_at
 
@@ -33,8 +33,13 @@ def encoder_variables(
       ValueError: the encoder is of another class or is not built, or two of its variables
         would have one name.
     """
+    return name_variables(encoder_parts(encoder, adapters=adapters))
+
+
+def name_variables(parts: Iterable[Part]) -> dict[str, tf.Variable]:
+    """Names the variables of an encoder's parts; raises ValueError where two have one name."""
     named: dict[str, tf.Variable] = {}
-    for prefix, layer in encoder_parts(encoder, adapters=adapters):
+    for prefix, layer in parts:
         for variable in own_variables(layer):
             leaf = variable.name.split("/")[-1].removesuffix(":0")
             name = prefix if leaf == "embeddings" else f"{prefix}/{leaf}"
@@ -73,11 +78,16 @@ def encoder_parts(encoder: tf_keras.layers.Layer, *, adapters: bool = True) -> I
         for part, layer in host.block_parts(block):
             yield f"layer_{index}/{part}", layer
         for site in host.sites(block) if adapters else ():
-            for owner in owners([inserted_at(site)]):
-                yield f"layer_{index}/{site.name}/adapter/{owner.name}", owner
+            yield from inserted_parts(index, site, inserted_at(site))
     pooler = host.pooler(encoder)
     if pooler is not None:
         yield "pooler", pooler
+
+
+def inserted_parts(index: int, site: Site, layer: tf_keras.layers.Layer | None) -> Iterator[Part]:
+    """Yields the parts of a layer that is, or will be, at a site of the block of a layer."""
+    for owner in owners([layer]):
+        yield f"layer_{index}/{site.name}/adapter/{owner.name}", owner
 
 
 def own_variables(layer: tf_keras.layers.Layer) -> list[tf.Variable]:

@@ -1,264 +1,297 @@
-import json
+"""The file without any Keras: what is written, read, refused, and found beside other writers."""
+
+import errno
+import os
+import pathlib
+import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import safetensors.numpy
-import tensorflow as tf
-import tf_keras
-from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig, AdapterFileError, Method, adapter_file
-from keras_adapters.fingerprint import fingerprint
-from keras_adapters.model_garden import adapt, add_adapters
-from keras_adapters.model_garden.freezing import set_trainable
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters import adapter_file
+from keras_adapters.adapter_file import (
+    FILE,
+    AdapterFile,
+    AdapterFileError,
+    read_adapter,
+    read_metadata,
+    write_adapter,
+)
+from keras_adapters.fingerprint import Base
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 
-
-def classifier(encoder, name="logits", classes=3):
-    pooled = encoder(encoder.inputs)["pooled_output"]
-    return tf_keras.Model(encoder.inputs, tf_keras.layers.Dense(classes, name=name)(pooled))
-
-
-@pytest.fixture
-def trained(small_encoder):
-    """A model whose trained variables have moved."""
-    encoder = add_adapters(small_encoder(), AdapterConfig(4))
-    model = classifier(encoder)
-    set_trainable(model, encoder)
-    rng = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        variable.assign_add(rng.normal(size=variable.shape).astype("float32"))
-    return model, encoder
+BASE = Base({"family": "bert", "layers": 2}, {"pooler/bias": "0" * 64})
 
 
-@pytest.fixture
-def saved(trained, tmp_path):
-    adapter_file.save_adapter(tmp_path / "adapter", *trained, {"labels": ["a", "b", "c"]})
-    return tmp_path / "adapter"
+def adapter(value=1.0, **changes):
+    tensors = {"head/logits/kernel": np.full((4, 3), value, "float32"), "norm": np.ones(2, "f4")}
+    settings = {"tensors": tensors, "metadata": {"value": value}, **changes}
+    return AdapterFile(Method(AdapterConfig(4)), BASE, **settings)
 
 
-def test_holds_what_was_trained_and_nothing_else(saved, trained):
-    model, _ = trained
-    tensors = safetensors.numpy.load_file(saved / "adapter.safetensors")
-    assert len(tensors) == len(model.trainable_variables)
-    assert "head/logits/kernel" in tensors
-    assert all("adapter" in n or "layer_norm" in n or n.startswith("head/") for n in tensors)
-    assert sorted(path.name for path in saved.iterdir()) == ["adapter.json", "adapter.safetensors"]
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("already", [False, True], ids=["plain base", "adapted base"])
-def test_round_trip_onto_a_fresh_base(already, saved, trained, small_encoder, tokens):
-    encoder = small_encoder()
-    if already:
-        add_adapters(encoder, AdapterConfig(4))
-    model = classifier(encoder)
-    metadata = adapter_file.load_adapter(saved, model, encoder)
-    assert metadata == {"labels": ["a", "b", "c"]} == adapter_file.read_metadata(saved)
-    np.testing.assert_array_equal(model(tokens), trained[0](tokens))
+def test_what_is_written_is_read(tmp_path):
+    tensors = {
+        "layer_0/attention/adapter/down/kernel": np.arange(6, dtype="float32").reshape(2, 3),
+        "head/step": np.array(7, "int64"),
+        "head/mask": np.array([True, False]),
+        "head/none": np.zeros((0, 3), "float32"),
+        "head/wide": np.array([1e300]),
+    }
+    metadata = {"labels": ["a", "é"], "metrics": {"dev": {"f1": 0.5}}, "none": None, "n": 10**400}
+    written = adapter(tensors=tensors, metadata=metadata, versions={"x": "1"})
+    write_adapter(tmp_path / "adapter", written)
+    for path in (tmp_path / "adapter", tmp_path / "adapter" / FILE, str(tmp_path / "adapter")):
+        found = read_adapter(path)
+        assert (found.method, found.base) == (written.method, written.base)
+        assert (found.metadata, found.versions) == (metadata, {"x": "1"})
+        assert sorted(found.tensors) == sorted(tensors)
+        for name, value in tensors.items():
+            assert found.tensors[name].dtype == value.dtype
+            np.testing.assert_array_equal(found.tensors[name], value)
+    assert sorted(found.head_tensors) == ["mask", "none", "step", "wide"]
+    assert list(found.encoder_tensors) == ["layer_0/attention/adapter/down/kernel"]
 
 
-def test_encoder_alone_leaves_the_head(saved, trained, small_encoder, tokens):
-    encoder = small_encoder()
-    adapter_file.load_adapter(saved, None, encoder)
-    expected = trained[1](tokens)["pooled_output"]
-    np.testing.assert_array_equal(encoder(tokens)["pooled_output"], expected)
+@pytest.mark.parametrize(("dtype", "bits"), [("float16", 11), ("bfloat16", 8)])
+def test_half_of_the_bytes_loses_what_its_bits_say(dtype, bits, tmp_path):
+    values = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
+    content = {"head/kernel": values, "head/step": np.array(2**40 + 1)}
+    write_adapter(tmp_path / "half", adapter(tensors=content), dtype)
+    write_adapter(tmp_path / "whole", adapter(tensors=content))
+    found = read_adapter(tmp_path / "half").tensors
+    assert found["head/kernel"].dtype == np.float32
+    np.testing.assert_allclose(found["head/kernel"], values, rtol=2.0**-bits, atol=1e-7)
+    assert found["head/step"] == 2**40 + 1
+    sizes = [(tmp_path / name / FILE).stat().st_size for name in ("half", "whole")]
+    assert sizes[1] - sizes[0] > 2 * values.size - 50
+    with pytest.raises(ValueError, match=r"beyond the range of float16|`dtype` must be one of"):
+        write_adapter(
+            tmp_path / "other",
+            adapter(tensors={"head/kernel": np.array([1e38], "f4")}),
+            "float16" if dtype == "float16" else "int8",
+        )
+    assert names(tmp_path) == ["half", "whole"]
 
 
-@pytest.mark.parametrize("method", ["full", "top_layers", "feature_based", "layer_norm"])
-def test_other_methods_round_trip(method, small_encoder, tokens, tmp_path):
-    encoder = small_encoder()
-    model = classifier(encoder)
-    set_trainable(
-        model, encoder, Method.named(method, top_layers=1 if method == "top_layers" else None)
-    )
-    for variable in model.trainable_variables:
-        variable.assign_add(np.full(variable.shape, 0.1, "float32"))
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
-    fresh_encoder = small_encoder()
-    fresh = classifier(fresh_encoder)
-    adapter_file.load_adapter(tmp_path / "adapter", fresh, fresh_encoder)
-    np.testing.assert_array_equal(fresh(tokens), model(tokens))
+def nested(depth):
+    value = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
 
 
-def test_one_adapter_after_another_on_one_base(trained, saved, small_encoder, tokens, tmp_path):
-    model, encoder = trained
-    first = model(tokens).numpy()
-    for variable in model.trainable_variables:
-        variable.assign(variable * 0.5)
-    adapter_file.save_adapter(tmp_path / "second", model, encoder)
-    second = model(tokens).numpy()
-    adapter_file.load_adapter(saved, model, encoder)
-    np.testing.assert_array_equal(model(tokens), first)
-    adapter_file.load_adapter(tmp_path / "second", model, encoder)
-    np.testing.assert_array_equal(model(tokens), second)
+ENDLESS = {}
+ENDLESS |= {"one": ENDLESS, "two": [ENDLESS]}
 
 
-def test_another_base_is_refused(saved, small_encoder):
-    encoder = small_encoder()
-    encoder_variables(encoder)["layer_1/output/bias"].assign_add(np.full(16, 1e-6, "float32"))
-    with pytest.raises(ValueError, match="other pretrained weights"):
-        adapter_file.load_adapter(saved, None, encoder)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metadata": {"a": {1: 2}}}, "`metadata.a` must have texts as keys"),
+        ({"metadata": {"a": [0, float("nan")]}}, r"`metadata.a\[1\]` must be a finite number"),
+        ({"metadata": {"a": "\ud800"}}, "UTF-8"),
+        ({"metadata": {"a": object()}}, "`metadata.a` must be what JSON can hold"),
+        ({"metadata": ["a"]}, "`metadata` must be a mapping"),
+        ({"metadata": nested(200)}, "nested more than 100 deep"),
+        ({"metadata": ENDLESS}, "nested more than 100 deep"),
+        ({"metadata": {"a": 10**5000}}, "digits|integer string conversion"),
+        ({"tensors": {}}, "at least one tensor"),
+        ({"tensors": {"": np.ones(1)}}, "must have a name"),
+        ({"tensors": {"a": np.array([np.inf], "f4")}}, "NaN or infinite"),
+        ({"tensors": {"a": np.array(["x"])}}, "no file holds"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        write_adapter(tmp_path / "adapter", adapter(**changes))
+    assert names(tmp_path) == []
 
 
-def test_another_shape_of_adapter_is_refused(saved, small_encoder):
-    encoder = add_adapters(small_encoder(), AdapterConfig(5))
-    with pytest.raises(ValueError, match=r"size=5(.|\n)*size=4"):
-        adapter_file.load_adapter(saved, None, encoder)
-
-
-def test_missing_extra_and_misshaped_are_reported_together(saved, small_encoder):
-    tensors = safetensors.numpy.load_file(saved / "adapter.safetensors")
-    del tensors["layer_0/attention/adapter/up/bias"]
-    tensors["head/logits/kernel"] = np.zeros((16, 2), "float32")
-    tensors["layer_9/strange"] = np.zeros(1, "float32")
-    safetensors.numpy.save_file(tensors, saved / "adapter.safetensors")
-    encoder = small_encoder()
-    model = classifier(encoder)
-    before = [w.numpy() for w in model.variables]
-    with pytest.raises(ValueError, match="does not fit the model") as error:
-        adapter_file.load_adapter(saved, model, encoder)
-    for part in ("missing: layer_0/attention/adapter/up/bias", "extra: layer_9/strange", "[16, 2]"):
-        assert part in str(error.value)
-    # All is as it was.
-    assert type(encoder) is networks.BertEncoderV2
-    for value, variable in zip(before, model.variables, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value)
-
-
-@pytest.mark.parametrize("change", [{"format": "other"}, {"version": 99}])
-def test_other_formats_are_refused(change, saved, small_encoder):
-    path = saved / "adapter.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(ValueError, match="must say format"):
-        adapter_file.load_adapter(saved, None, small_encoder())
-
-
-def test_a_folder_without_an_adapter(tmp_path, small_encoder):
-    with pytest.raises(FileNotFoundError, match=r"adapter\.json is missing"):
-        adapter_file.load_adapter(tmp_path, None, small_encoder())
-
-
-def test_nothing_to_save(small_encoder, tmp_path):
-    encoder = small_encoder()
-    model = classifier(encoder)
-    model.trainable = False
-    with pytest.raises(ValueError, match="trains no variable"):
-        adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
-    assert not (tmp_path / "adapter").exists()
-
-
-def test_fingerprint_depends_on_names_shapes_and_values(small_encoder):
-    encoder = small_encoder()
-    variables = encoder_variables(encoder)
-    first = fingerprint(variables)
-    assert first == fingerprint(dict(reversed(variables.items())))
-    without = {name: v for name, v in variables.items() if name != "pooler/bias"}
-    assert first != fingerprint(without)
-    variables["pooler/bias"].assign_add(np.full(16, 1e-7, "float32"))
-    assert first != fingerprint(variables)
-
-
-def test_what_was_traced_is_traced_anew(saved, trained, small_encoder, tokens):
-    expected = trained[0].predict(tokens, verbose=0)
-    encoder = small_encoder()
-    inner = classifier(encoder)
-    model = tf_keras.Model(encoder.inputs, tf_keras.layers.Softmax()(inner(encoder.inputs)))
-    model.compile(loss="mse")
-    before = inner.predict(tokens, verbose=0), model.predict(tokens, verbose=0)
-    tested = model.evaluate(tokens, np.zeros((2, 3)), verbose=0)
-    adapter_file.load_adapter(saved, inner, encoder)
-    np.testing.assert_allclose(inner.predict(tokens, verbose=0), expected, atol=1e-6)
-    # One that holds another must be named itself.
-    adapter_file.remove_adapter(encoder, model)
-    head = inner.get_layer("logits").get_weights()
-    unadapted = classifier(small_encoder())
-    unadapted.get_layer("logits").set_weights(head)
-    base = unadapted.predict(tokens, verbose=0)
-    np.testing.assert_allclose(inner.predict(tokens, verbose=0), base, atol=1e-6)
-    np.testing.assert_allclose(model.predict(tokens, verbose=0), tf.nn.softmax(base), atol=1e-6)
-    assert model.evaluate(tokens, np.zeros((2, 3)), verbose=0) != tested
-    assert np.abs(before[0] - expected).max() > 1e-3
-
-
-def test_an_encoder_that_is_a_model_is_traced_anew_without_one(small_encoder, tokens, tmp_path):
-    model = classifier(adapt(small_encoder(networks.BertEncoder), AdapterConfig(4, init_stddev=1)))
-    (encoder,) = (layer for layer in model.layers if isinstance(layer, networks.BertEncoder))
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
-    fresh = small_encoder(networks.BertEncoder)
-    before = fresh.predict(tokens, verbose=0)["pooled_output"]
-    adapter_file.load_adapter(tmp_path / "adapter", None, fresh)
-    after = fresh.predict(tokens, verbose=0)["pooled_output"]
-    np.testing.assert_allclose(after, encoder(tokens)["pooled_output"], atol=1e-6)
-    assert np.abs(after - before).max() > 1e-3
-    adapter_file.remove_adapter(fresh)
-    np.testing.assert_allclose(fresh.predict(tokens, verbose=0)["pooled_output"], before, atol=1e-6)
-
-
-def test_an_encoder_that_is_not_in_the_model_is_refused(saved, trained, small_encoder, tmp_path):
-    model, encoder = trained
-    other = small_encoder()
-    for call in (
-        lambda: adapter_file.load_adapter(saved, model, other),
-        lambda: adapter_file.save_adapter(tmp_path / "other", model, other),
-        lambda: adapter_file.remove_adapter(encoder, classifier(other)),
-    ):
-        with pytest.raises(ValueError, match="`encoder` must be in `model`"):
-            call()
-    assert not (tmp_path / "other").exists()
-    assert type(other) is networks.BertEncoderV2
-
-
-def test_a_bad_file_has_an_error_of_its_own(saved, small_encoder):
-    (saved / "adapter.json").write_text(json.dumps({"format": "other"}))
-    with pytest.raises(AdapterFileError, match="must say format"):
-        adapter_file.read_metadata(saved)
+def test_a_bad_file_has_an_error_of_its_own(tmp_path):
+    write_adapter(tmp_path, adapter())
+    content = bytearray((tmp_path / FILE).read_bytes())
+    content[-5] ^= 1
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(AdapterFileError, match=r"adapter\.safetensors.*checksum"):
+        read_metadata(tmp_path)
     assert issubclass(AdapterFileError, ValueError)
 
 
-def frozen_flags(encoder):
-    trained = {id(v) for v in encoder.trainable_variables}
-    return {name for name, v in encoder_variables(encoder).items() if id(v) not in trained}
+def test_a_file_of_terabytes_is_not_read(tmp_path):
+    write_adapter(tmp_path, adapter())
+    os.truncate(tmp_path / FILE, 2**42)  # Sparse: it takes no disk.
+    with pytest.raises(AdapterFileError, match=r"it has 4,398,046,511,104 bytes"):
+        read_adapter(tmp_path)
 
 
-def test_removing_brings_back_what_was_frozen(small_encoder):
-    encoder = small_encoder()
-    encoder.transformer_layers[0].trainable = False
-    before = frozen_flags(encoder)
-    adapt(encoder, AdapterConfig(4))
-    adapter_file.remove_adapter(encoder)
-    assert frozen_flags(encoder) == before
+def test_other_files_are_not_adapters(tmp_path):
+    for path in (tmp_path, tmp_path / "none", tmp_path / "x.safetensors", tmp_path / "a\0b"):
+        with pytest.raises(FileNotFoundError, match="is missing"):
+            read_adapter(path)
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(AdapterFileError, match=r"x\.safetensors: it is not an adapter of keras_"):
+        read_adapter(tmp_path / "x.safetensors")
 
 
-def test_removing_a_method_that_inserts_nothing(small_encoder):
-    encoder = adapt(small_encoder(), "layer_norm")
-    before = {name: v.numpy() for name, v in encoder_variables(encoder).items()}
-    for variable in encoder.trainable_variables:
-        variable.assign_add(np.ones(variable.shape, "float32"))
-    adapter_file.remove_adapter(encoder)
-    for name, variable in encoder_variables(encoder).items():
-        np.testing.assert_array_equal(variable.numpy(), before[name], err_msg=name)
-    encoder = adapt(encoder, "full")
-    with pytest.raises(ValueError, match="trains all of the base, of which no copy"):
-        adapter_file.remove_adapter(encoder)
+def test_a_failure_in_the_midst_of_reading_names_the_file(tmp_path, monkeypatch):
+    write_adapter(tmp_path, adapter())
+
+    def fail(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(adapter_file, "_content", fail)
+    with pytest.raises(OSError, match=r"\.safetensors cannot be read: Input/output") as error:
+        read_adapter(tmp_path)
+    assert error.value.errno == errno.EIO
 
 
-def test_removing_from_what_was_reloaded_is_refused(small_encoder):
-    encoder = adapt(small_encoder(), AdapterConfig(4))
-    again = type(encoder).from_config(encoder.get_config())
-    with pytest.raises(ValueError, match="not known"):
-        adapter_file.remove_adapter(again)
-    assert again.method == encoder.method
+def test_a_full_disk_leaves_the_adapter_and_its_card(tmp_path, monkeypatch):
+    write_adapter(tmp_path / "adapter", adapter(1.0))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
+    synced, sync = [], os.fsync
+
+    def fill(descriptor):
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(OSError, match=r"adapter\.safetensors cannot be written: No space"):
+        write_adapter(tmp_path / "adapter", adapter(2.0))
+    after = {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
+    assert after == before
 
 
-def test_loading_what_replaces_norms_alone_can_be_undone(small_encoder, tmp_path, tokens):
-    encoder = adapt(small_encoder(), "layer_norm")
-    model = classifier(encoder)
-    for variable in encoder.trainable_variables:
-        variable.assign_add(np.ones(variable.shape, "float32"))
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder)
-    base = small_encoder()
-    before = base(tokens)["pooled_output"].numpy()
-    adapter_file.load_adapter(tmp_path / "adapter", None, adapt(base, "layer_norm"))
-    assert np.abs(base(tokens)["pooled_output"] - before).max() > 1e-3
-    adapter_file.remove_adapter(base)
-    np.testing.assert_array_equal(base(tokens)["pooled_output"], before)
+@pytest.mark.parametrize("name", [FILE, "README.md"])
+def test_what_stands_in_the_way_is_named_and_nothing_else_changes(name, tmp_path):
+    write_adapter(tmp_path / "adapter", adapter(1.0))
+    (tmp_path / "adapter" / name).unlink()
+    (tmp_path / "adapter" / name / "inside").mkdir(parents=True)
+    (kept,) = (path for path in (tmp_path / "adapter").iterdir() if path.is_file())
+    before = kept.read_bytes()
+    with pytest.raises(IsADirectoryError, match=name):
+        write_adapter(tmp_path / "adapter", adapter(2.0))
+    assert kept.read_bytes() == before
+    assert names(tmp_path / "adapter") == sorted([FILE, "README.md"])
+
+
+def test_a_path_that_is_a_file_or_lies_in_one(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "none")
+    for path in ("file", "file/adapter", "nowhere"):
+        with pytest.raises(OSError, match=str(tmp_path / path)):
+            write_adapter(tmp_path / path, adapter())
+    assert (tmp_path / "file").read_text() == "mine"
+    assert names(tmp_path) == ["file", "nowhere"]
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path):
+    write_adapter(tmp_path / "real", adapter(1.0))
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_adapter(tmp_path / "link", adapter(2.0))
+    assert read_metadata(tmp_path / "real") == {"value": 2.0}
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / FILE).symlink_to(tmp_path / "real" / FILE)
+    assert read_metadata(tmp_path / "snapshot") == {"value": 2.0}
+    # What a link shows is another's: it is replaced here alone.
+    write_adapter(tmp_path / "snapshot", adapter(3.0))
+    assert read_metadata(tmp_path / "real") == {"value": 2.0}
+    assert read_metadata(tmp_path / "snapshot") == {"value": 3.0}
+
+
+# Writes to a folder without end: two adapters in turn, a line for each.
+PROGRAM = """
+import itertools, sys
+import numpy as np
+from keras_adapters.adapter_file import AdapterFile, write_adapter
+from keras_adapters.fingerprint import Base
+from keras_adapters.methods.method import Method
+
+base = Base({"family": "bert"}, {"pooler/bias": "0" * 64})
+for value in itertools.cycle([1.0, 2.0]):
+    tensors = {"head/kernel": np.full(40_000, value, "float32")}
+    method = Method(None, "nothing")
+    write_adapter(sys.argv[1], AdapterFile(method, base, tensors, {"value": value}))
+    print("written", flush=True)
+"""
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def start(folder):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(folder)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def read_whole(folder):
+    found = read_adapter(folder)
+    (value,) = set(found.tensors["head/kernel"].tolist())
+    assert found.metadata == {"value": value}
+    return value
+
+
+def write_version_1(folder):
+    folder.mkdir()
+    tensors = {"head/kernel": np.full(40_000, 3.0, "float32")}
+    safetensors.numpy.save_file(tensors, folder / FILE)
+    (folder / "adapter.json").write_text(
+        '{"format": "keras_adapters", "version": 1, "adapter_config": null, '
+        '"base_fingerprint": "0", "metadata": {"value": 3.0}}'
+    )
+
+
+def test_a_reader_beside_writers_that_are_killed_finds_one_whole_adapter(start, tmp_path):
+    folder, seed = tmp_path / "adapter", random.Random(0)
+    write_version_1(folder)
+    found = {read_whole(folder)}
+    processes = [start(folder) for _ in range(3)]
+    while not found >= {1.0, 2.0, 3.0}:
+        found.add(read_whole(folder))
+    for process in processes:
+        for _ in range(seed.randrange(50)):
+            process.stdout.readline()
+            read_whole(folder)
+        process.kill()
+        process.wait()
+        for _ in range(50):
+            read_whole(folder)
+    # What they were writing goes with the next one.
+    write_adapter(folder, adapter(4.0))
+    assert names(folder) == ["README.md", FILE]
+    assert names(tmp_path) == ["adapter"]
+
+
+def test_a_reader_that_began_with_version_1_finds_what_replaced_it(tmp_path, monkeypatch):
+    write_version_1(tmp_path / "adapter")
+    read_text = pathlib.Path.read_text
+
+    def replaced_meanwhile(path, **kwargs):
+        if path.name == "adapter.json":
+            write_adapter(tmp_path / "adapter", adapter(2.0))
+        return read_text(path, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, "read_text", replaced_meanwhile)
+    assert read_metadata(tmp_path / "adapter") == {"value": 2.0}
+    assert names(tmp_path / "adapter") == ["README.md", FILE]

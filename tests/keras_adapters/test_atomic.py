@@ -1,12 +1,11 @@
 import errno
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from keras_adapters.atomic import atomic_folder, write_bytes, write_text
+from keras_adapters.atomic import atomic_folder, write_bytes, write_files, write_text
 
 
 def names(folder):
@@ -166,17 +165,25 @@ def test_a_rename_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
     write_text(tmp_path / "target", "old")
 
-    def full(path, content):
-        with path.open("wb") as stream:
-            stream.write(content[:1])
+    def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="target cannot be written: No space") as error:
         write_text(tmp_path / "target", "new")
     assert error.value.errno == errno.ENOSPC
     assert (tmp_path / "target").read_text() == "old"
     assert names(tmp_path) == ["target"]
+
+
+def test_of_several_files_all_are_written_or_none(tmp_path):
+    write_files({tmp_path / "one": b"1", tmp_path / "deep" / "two": b"2"})
+    (tmp_path / "a folder").mkdir()
+    with pytest.raises(OSError, match="a folder cannot be written: Is a directory"):
+        write_files({tmp_path / "one": b"3", tmp_path / "a folder": b"4"})
+    assert (tmp_path / "one").read_bytes() == b"1"
+    assert (tmp_path / "deep" / "two").read_bytes() == b"2"
+    assert names(tmp_path) == ["a folder", "deep", "one"]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])

@@ -29,7 +29,15 @@ def run(program, *args, **environment):
 def test_names():
     assert set(keras_adapters.__all__) >= {
         *("AdapterConfig", "AdapterFileError", "BertPreprocessor", "BottleneckAdapter", "METHODS"),
-        *("Method", "adapt", "adapter_summary", "add_adapters", "count_parameters"),
+        *(
+            "Method",
+            "MultiTaskModel",
+            "adapter_hub",
+            "adapt",
+            "adapter_summary",
+            "add_adapters",
+            "count_parameters",
+        ),
         *("load_adapter", "load_encoder", "model_garden", "read_metadata", "remove_adapter"),
         *("save_adapter", "set_trainable"),
     }

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from keras_adapters.adapter_file import load_adapter, read_metadata
+from keras_adapters import load_adapter, read_metadata
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
@@ -121,7 +121,9 @@ def test_adapter_and_saved_model_are_one_model(finished, minilm):
     model = build_classifier(encoder, 2, method=Method.named("full"), pooling=metadata["pooling"])
     load_adapter(folder / "adapter", model, encoder)
     assert metadata["labels"] == ["acq", "earn"]
-    preprocess = BertPreprocessor(minilm.vocab_file, True, metadata["max_seq_length"])
+    preprocess = BertPreprocessor(
+        minilm.vocab_file, True, metadata["preprocessing"]["max_seq_length"]
+    )
     texts = tf.constant(["net profit rose in the quarter", "agreed to buy the company's shares"])
     saved = tf.saved_model.load(str(folder / "saved_model"))
     outputs = saved.signatures["serving_default"](text=texts)

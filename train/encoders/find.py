@@ -15,7 +15,14 @@ from typing import Any
 from keras_adapters.converters import configs, formats
 from keras_adapters.vocabulary import is_lower_case, read_vocabulary
 from train.encoders import hub
-from train.encoders.presets import BERTS, DEFAULT, PACKAGED, REPOSITORIES, SMALL_BERTS
+from train.encoders.presets import (
+    BERTS,
+    DEFAULT,
+    PACKAGED,
+    PUBLISHED,
+    REPOSITORIES,
+    SMALL_BERTS,
+)
 
 __all__ = ["DEFAULT", "EncoderFiles", "find_encoder"]
 
@@ -57,6 +64,14 @@ class EncoderFiles:
     def vocab_file(self) -> pathlib.Path:
         """The WordPiece vocabulary, one token a line."""
         return self.checkpoint.vocab_file
+
+    @property
+    def hub_name(self) -> str | None:
+        """Its name on the Hugging Face Hub, if it is known to be published there."""
+        if self.name in PUBLISHED:
+            return PUBLISHED[self.name]
+        named = _REPOSITORY.fullmatch(self.name) and not os.path.exists(self.name)
+        return self.name if named else None
 
     @functools.cached_property
     def lower_case(self) -> bool:

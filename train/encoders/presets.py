@@ -27,3 +27,5 @@ SMALL_BERTS = {
     for hidden in (128, 256, 512, 768)
 }
 REPOSITORIES = {**BERTS, **SMALL_BERTS}
+# The Hub's name of what each preset holds, wherever it comes from.
+PUBLISHED = {**REPOSITORIES, DEFAULT: "sentence-transformers/all-MiniLM-L6-v2"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -42,29 +42,49 @@ def write_saved_model(
     """
 
     def serving_default(*texts: tf.Tensor) -> Outputs:
-        return from_text(*_of_one_batch(text_inputs, texts))
+        return from_text(*of_one_batch(text_inputs, texts))
 
     def tokens(*inputs: tf.Tensor) -> Outputs:
         return from_tokens(dict(zip(_TOKEN_INPUTS, inputs, strict=True)))
 
+    signatures = {
+        "serving_default": (
+            serving_default,
+            [tf.TensorSpec([None], tf.string, name=name) for name in text_inputs],
+        ),
+        "tokens": (
+            tokens,
+            [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
+        ),
+    }
+    write_signatures(folder, model, signatures)
+
+
+def write_signatures(
+    folder: str | os.PathLike,
+    model: tf_keras.Model,
+    signatures: Mapping[str, tuple[Callable[..., Outputs], Sequence[tf.TensorSpec]]],
+) -> None:
+    """Writes a SavedModel.
+
+    Args:
+      folder: where; a folder that stands there is replaced, whole.
+      model: what the signatures call; its weights are variables there.
+      signatures: by name, a function of tensors and what it takes.
+    """
     archive = ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        serving_default,
-        [tf.TensorSpec([None], tf.string, name=name) for name in text_inputs],
-    )
-    archive.add_endpoint(
-        "tokens",
-        tokens,
-        [tf.TensorSpec([None, None], tf.int32, name=name) for name in _TOKEN_INPUTS],
-    )
+    for name, (function, specs) in signatures.items():
+        if not specs:  # Of no inputs the archive wants a function that is traced.
+            function = tf.function(function)
+            function.get_concrete_function()
+        archive.add_endpoint(name, function, list(specs) or None)
     # write_out prints a screenful of resource tensors.
     with atomic_folder(folder) as scratch, contextlib.redirect_stdout(io.StringIO()):
         archive.write_out(scratch)
 
 
-def _of_one_batch(names: Sequence[str], texts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+def of_one_batch(names: Sequence[str], texts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Returns the texts; where there are more of one than of another, that is an error."""
     first = tf.size(texts[0])
     checks = [

@@ -35,6 +35,11 @@ class Task:
     recipe: Recipe | None = None
     verified: bool = False
 
+    def recipe_for(self, encoder: str) -> Recipe | None:
+        """Returns the recipe, if there is one for an encoder of this name."""
+        fits = self.recipe and self.recipe.encoder in (None, encoder)
+        return self.recipe if fits else None
+
 
 def check_files(name: str, task: Task, files: DataFiles) -> None:
     """Checks that the files named are those that a task takes; looks at no disk.

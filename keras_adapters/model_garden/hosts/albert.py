@@ -14,6 +14,8 @@ from keras_adapters.model_garden.hosts.host import Part, embedding_parts
 class AlbertHost(BertHost):
     """`AlbertEncoder`, which keeps its layers by their names only."""
 
+    family = "albert"
+
     def blocks(self, encoder: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
         """Returns the shared block, once for each layer."""
         return [encoder.get_layer("transformer")] * encoder._config.num_layers

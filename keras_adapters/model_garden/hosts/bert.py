@@ -14,12 +14,34 @@ import tf_keras
 from official.modeling import activations
 from official.nlp.modeling import layers
 
-from keras_adapters.model_garden.hosts.host import Host, Part, Site, Tap, attention_parts
+from keras_adapters.model_garden.hosts.host import (
+    Host,
+    Part,
+    Site,
+    Tap,
+    activation_of,
+    attention_parts,
+)
+
+# Arguments of a block that no encoder sets, and that the variables do not tell of.
+_USUAL: Mapping[str, Any] = {
+    "use_query_residual": True,
+    "use_rms_norm": False,
+    "diff_q_kv_att_layer_norm": False,
+    "num_kv_heads": None,
+    "src_block_size": None,
+    "tgt_block_size": None,
+    "use_sigmoid_attn": False,
+    "sigmoid_attn_bias": None,
+    "linformer_dim": None,
+    "linformer_shared_kv_projection": True,
+}
 
 
 class BertHost(Host):
     """Either class of BERT, and any encoder of such blocks."""
 
+    family = "bert"
     block_classes = (layers.TransformerEncoderBlock,)
 
     def sites(self, block: tf_keras.layers.Layer) -> list[Site]:
@@ -49,6 +71,16 @@ class BertHost(Host):
         yield "intermediate", block._intermediate_dense
         yield "output", block._output_dense
         yield "output/layer_norm", block._output_layer_norm
+
+    def block_architecture(self, block: tf_keras.layers.Layer) -> dict[str, Any]:
+        """Returns heads, activation and order, and what is not as in the blocks of BERT."""
+        switches = ((name, getattr(block, f"_{name}", usual)) for name, usual in _USUAL.items())
+        return {
+            "heads": getattr(block._attention_layer, "_num_heads", None),
+            "activation": activation_of(block._intermediate_activation_layer),
+            "norm_first": bool(block._norm_first),
+            **{name: value for name, value in switches if value != _USUAL[name]},
+        }
 
     def to_plain(self, encoder: tf_keras.layers.Layer, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the config with a name for the activation that is an encoder's default.

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import tf_keras
 from official.nlp.modeling import layers
 
 from keras_adapters.model_garden.hosts.bert import BertHost
+
+# By which of these a block mixes its tokens; by attention, if by none of them.
+_MIXING = {
+    layers.FourierTransformLayer: "fourier",
+    layers.HartleyTransformLayer: "hartley",
+    layers.LinearTransformLayer: "linear",
+}
 
 
 class FNetHost(BertHost):
     """`FNet`."""
 
+    family = "fnet"
     block_classes = (layers.TransformerScaffold,)
+
+    def block_architecture(self, block: tf_keras.layers.Layer) -> dict[str, Any]:
+        """Returns what is told of a block of BERT, and how tokens are mixed."""
+        mixing = _MIXING.get(type(block._attention_layer), "attention")
+        return {**super().block_architecture(block), "mixing": mixing}

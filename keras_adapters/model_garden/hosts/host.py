@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 from official.nlp.modeling import layers
 
+from keras_adapters.model_garden.hosts.activations import activation_name
 from keras_adapters.model_garden.hosts.plain_config import from_plain, to_plain
 
 # A part of an encoder: the prefix of its variables' names, and the layer that holds them.
 Part = tuple[str, tf_keras.layers.Layer]
+# Entries of a layer's config that change nothing of what it computes from its variables.
+_NEUTRAL = re.compile(
+    "^(name|trainable|dtype|batch_input_shape)$|initializer|regularizer|constraint"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +74,15 @@ class Host:
       encoder_class: the class in `official.nlp.modeling.networks`.
     """
 
+    # What the same base is called, whichever class holds it.
+    family: str
     # What a block may be, and what counts as a LayerNorm.
     block_classes: tuple[type, ...] = ()
     norm_classes: tuple[type, ...] = (tf_keras.layers.LayerNormalization,)
     # Whether Keras finds the encoder's variables by itself when it writes a `.keras` file.
     keras_finds_variables = True
+    # Whether `sequence_output` has a state for each token of the inputs.
+    keeps_positions = True
 
     def __init__(self, encoder_class: type) -> None:
         self.encoder_class = encoder_class
@@ -100,6 +112,46 @@ class Host:
     def pooler(self, encoder: tf_keras.layers.Layer) -> tf_keras.layers.Layer | None:
         """Returns the layer behind `pooled_output`; None where there is none."""
         return encoder.pooler_layer
+
+    def architecture(self, encoder: tf_keras.layers.Layer) -> dict[str, Any]:
+        """Returns what the encoder computes but for its variables, without what is inserted.
+
+        Two encoders whose architectures are equal, and whose variables are equal by name,
+        shape and value, give the same `sequence_output` and `pooled_output` at inference. Two
+        of which only initial values, dropouts, precision, names or further outputs differ
+        have equal architectures; so have both classes of BERT.
+
+        Args:
+          encoder: a built encoder, adapted or not.
+
+        Returns:
+          Values that JSON keeps, by keys such as `family`, `layers`, `heads`, `activation`.
+          What is told of each block or norm is one value where all are alike, and a list where
+          they differ.
+
+        Raises:
+          ValueError: the encoder is not built, or has an activation or word embeddings that
+            cannot be described.
+        """
+        self.check_built(encoder)
+        blocks = self.blocks(encoder)
+        parts = [*self.embedding_parts(encoder)]
+        parts += [part for block in blocks for part in self.block_parts(block)]
+        norms = [layer for _, layer in parts if isinstance(layer, self.norm_classes)]
+        pooler = self.pooler(encoder)
+        return {
+            "family": self.family,
+            "layers": len(blocks),
+            **embedding_architecture(parts[0][1]),
+            **by_block(self.block_architecture(block) for block in blocks),
+            # None for a norm that does not divide.
+            "norm_epsilon": one_or_all([getattr(norm, "epsilon", None) for norm in norms]),
+            "pooler_activation": None if pooler is None else activation_of(pooler),
+        }
+
+    def block_architecture(self, block: tf_keras.layers.Layer) -> dict[str, Any]:
+        """Returns what `architecture` tells of one built block."""
+        raise NotImplementedError
 
     def norms(self, encoder: tf_keras.layers.Layer) -> set[tf_keras.layers.Layer]:
         """Returns the encoder's LayerNorms, the embeddings' too."""
@@ -132,6 +184,14 @@ class Host:
         """Says whether the encoder has its variables."""
         return encoder.built and all(block.built for block in self.blocks(encoder))
 
+    def check_built(self, encoder: tf_keras.layers.Layer) -> None:
+        """Raises a ValueError unless the encoder has its variables."""
+        if not self.is_built(encoder):
+            raise ValueError(
+                "`encoder` must be built, for it has no variables before: call "
+                f"`encoder(encoder.inputs)` first. Received: {encoder.name!r}, which is not"
+            )
+
 
 def embedding_parts(
     tables: tuple[tf_keras.layers.Layer, ...],
@@ -155,6 +215,61 @@ def attention_parts(attention: tf_keras.layers.Layer) -> Iterator[Part]:
             yield f"attention/{name}", getattr(attention, f"_{name}_dense")
     else:
         yield "attention/mixing", attention
+
+
+def embedding_architecture(table: tf_keras.layers.Layer) -> dict[str, Any]:
+    """Returns what `Host.architecture` tells of the layer of word embeddings.
+
+    Raises:
+      ValueError: the layer is of a class of its own, with a config that JSON does not keep.
+    """
+    if type(table) in (layers.OnDeviceEmbedding, layers.FactorizedEmbedding):
+        return {"embedding_scale": float(table._scale_factor or 1)}
+    if type(table) is tf_keras.layers.Embedding and not table.mask_zero:
+        return {"embedding_scale": 1.0}
+    try:
+        config = to_plain(table.get_config())
+        told = {key: config[key] for key in sorted(config) if not _NEUTRAL.search(key)}
+        name = tf_keras.utils.get_registered_name(type(table))
+        return {"embedding": {"class": name, **json.loads(json.dumps(told))}}
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"`embedding_layer` must have a config that JSON keeps. Received: {table.name!r}, a "
+            f"{type(table).__name__}: {error}"
+        ) from error
+
+
+def activation_of(layer: tf_keras.layers.Layer) -> str:
+    """Returns the name of a layer's activation, by what it computes in float32.
+
+    Raises:
+      ValueError: it is no function of one tensor, or holds variables.
+    """
+    function = layer.activation
+    if isinstance(function, tf_keras.layers.Layer):
+        if function.weights:
+            raise ValueError(
+                f"the activation of {layer.name!r} must hold no variables. Received: "
+                f"{function.name!r}, a {type(function).__name__}"
+            )
+        # Past `__call__`, which would cast to the layer's own precision.
+        function = function.call
+    try:
+        return activation_name(lambda x: function(tf.constant(x)))
+    except ValueError as error:
+        raise ValueError(f"{layer.name!r}: {error}") from error
+
+
+def by_block(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what is told of each block, key by key, as `one_or_all`."""
+    told = list(told)
+    keys = dict.fromkeys(key for block in told for key in block)
+    return {key: one_or_all([block.get(key) for block in told]) for key in keys}
+
+
+def one_or_all(values: list[Any]) -> Any:
+    """Returns the one value if all are equal, and all of them if not."""
+    return values[0] if values and all(value == values[0] for value in values) else values
 
 
 def names_of(classes: object) -> str:

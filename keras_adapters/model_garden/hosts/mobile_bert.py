@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import tf_keras
 from official.nlp.modeling import layers
@@ -13,14 +14,17 @@ from keras_adapters.model_garden.hosts.host import (
     Part,
     Site,
     Tap,
+    activation_of,
     attention_parts,
     embedding_parts,
+    one_or_all,
 )
 
 
 class MobileBertHost(Host):
     """`MobileBERTEncoder`. Its `NoNorm`, a LayerNorm's scale and shift, counts as a LayerNorm."""
 
+    family = "mobilebert"
     block_classes = (layers.MobileBertTransformer,)
     norm_classes = (*Host.norm_classes, mobile_bert_layers.NoNorm)
     # Keras does not look into the lists in which the blocks keep their layers.
@@ -60,3 +64,16 @@ class MobileBertHost(Host):
             yield f"feed_forward_{index}/intermediate", intermediate
             yield f"feed_forward_{index}/output", output
             yield f"feed_forward_{index}/layer_norm", norm
+
+    def block_architecture(self, block: layers.MobileBertTransformer) -> dict[str, Any]:
+        """Returns heads, activation, and what queries and keys are made of."""
+        inside = block.block_layers
+        if block.use_bottleneck_attention:
+            source = "bottleneck"
+        else:
+            source = "shared bottleneck" if block.key_query_shared_bottleneck else "input"
+        return {
+            "heads": inside["attention"][0]._num_heads,
+            "activation": one_or_all([activation_of(row[0]) for row in inside["ffn"]]),
+            "attention_source": source,
+        }

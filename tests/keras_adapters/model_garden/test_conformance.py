@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters import METHODS, AdapterConfig, Method, adapter_file
+import keras_adapters as ka
+from keras_adapters import METHODS, AdapterConfig, Method
 from keras_adapters.model_garden import adapt, add_adapters, set_trainable
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
 from keras_adapters.model_garden.summary import ParameterCounts, adapter_summary, count_parameters
@@ -231,15 +232,15 @@ def test_adapter_files_and_removal(row, garden, eight_tokens, tmp_path):
     untouched = encoder(eight_tokens)["pooled_output"]
     adapt(encoder, AdapterConfig(4))
     disturb(model.trainable_variables)
-    adapter_file.save_adapter(tmp_path / "adapter", model, encoder, {"row": row.kind})
+    ka.save_adapter(tmp_path / "adapter", model, encoder, {"row": row.kind})
 
     fresh_encoder = garden.build(row.kind, **row.changes)
     fresh = garden.classifier(fresh_encoder)
-    metadata = adapter_file.load_adapter(tmp_path / "adapter", fresh, fresh_encoder)
+    metadata = ka.load_adapter(tmp_path / "adapter", fresh, fresh_encoder)
     assert metadata == {"row": row.kind}
     np.testing.assert_array_equal(fresh(eight_tokens), model(eight_tokens))
 
-    assert adapter_file.remove_adapter(encoder) is encoder
+    assert ka.remove_adapter(encoder) is encoder
     assert type(encoder) is own_class
     assert not garden.adapters_in(encoder)
     assert_equal_values(values_of(encoder), plain)
@@ -250,9 +251,9 @@ def test_adapter_files_and_removal(row, garden, eight_tokens, tmp_path):
     np.testing.assert_array_equal(encoder(eight_tokens)["pooled_output"], untouched)
     assert len(encoder.trainable_variables) == len(encoder.variables) == len(plain)
     with pytest.raises(ValueError, match="nothing to remove"):
-        adapter_file.remove_adapter(encoder)
+        ka.remove_adapter(encoder)
     # And once more, onto the same base.
-    adapter_file.load_adapter(tmp_path / "adapter", model, encoder)
+    ka.load_adapter(tmp_path / "adapter", model, encoder)
     np.testing.assert_array_equal(fresh(eight_tokens), model(eight_tokens))
 
 

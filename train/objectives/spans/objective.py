@@ -88,11 +88,13 @@ class SpanObjective:
 
     def metadata(self) -> dict[str, Any]:
         """Returns what an adapter's description says of the task."""
-        return {
-            "seq_length": self._preprocess.seq_length,
+        form = {
+            "kind": "spans",
+            "columns": self._form.columns,
             **dataclasses.asdict(self._form),
             "has_unanswerable": self._data.has_unanswerable,
         }
+        return {"form": form, "labels": []}
 
     @property
     def output_range(self) -> None:

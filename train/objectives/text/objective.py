@@ -85,7 +85,12 @@ class TextObjective:
 
     def metadata(self) -> dict[str, Any]:
         """Returns what an adapter's description says of the task."""
-        return {"labels": list(self._data.label_names)}
+        form = self._task.form
+        kind = "regression" if isinstance(form, Regression) else "classification"
+        return {
+            "form": {"kind": kind, "columns": len(self._data.train.columns)},
+            "labels": list(self._data.label_names),
+        }
 
     @property
     def output_range(self) -> int | None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from official.nlp.tools import squad_evaluate_v1_1, squad_evaluate_v2_0
 
-from keras_adapters.adapter_file import load_adapter, save_adapter
+from keras_adapters import load_adapter, save_adapter
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method

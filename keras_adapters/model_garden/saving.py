@@ -1,0 +1,448 @@
+"""Puts what a model's training changed into an adapter file, and into models again.
+
+Plan first, change last: each function finds out all that can be wrong before it changes
+anything.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_adapters.adapter_file import (
+    HEAD,
+    AdapterFile,
+    AdapterFileError,
+    read_adapter,
+    write_adapter,
+)
+from keras_adapters.fingerprint import Base, digest_all
+from keras_adapters.methods.checks import shown
+from keras_adapters.methods.method import Method
+from keras_adapters.model_garden.adapted import (
+    Original,
+    base_of,
+    become_adapted,
+    changed_in,
+    insertion_of,
+    is_adapted,
+    original_of,
+)
+from keras_adapters.model_garden.freezing import freeze
+from keras_adapters.model_garden.hosts.table import host_of
+from keras_adapters.model_garden.insertion import Planned, insert, plan
+from keras_adapters.model_garden.splice import check_method, take_out_adapters, trace_anew
+from keras_adapters.model_garden.variables import (
+    check_inside,
+    encoder_variables,
+    inserted_parts,
+    name_variables,
+)
+
+_PACKAGES = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official")
+_SHOWN = 30  # Lines of an error.
+# What Keras puts before the names of layers in a `Bidirectional`, and of classes with a `_`.
+_PREFIX = re.compile("^(forward|backward|private)_")
+_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
+
+
+def save_adapter(
+    path: str | os.PathLike,
+    model: tf_keras.Model,
+    encoder: tf_keras.layers.Layer,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+) -> None:
+    """Writes what a model's training changes: adapters, LayerNorms, the head.
+
+    Of the encoder it writes what is inserted, what trains and what training has changed; of
+    the rest of the model all variables, those that do not train too. See `adapter_file` for
+    what stands there before and after.
+
+    Args:
+      path: the folder to write to.
+      model: a built model whose encoder a method was applied to, see `freezing`.
+      encoder: the encoder in it.
+      metadata: further entries for the description, such as the labels, in JSON's types.
+      dtype: what is stored: `"float32"`, or half of its bytes as `"float16"` or `"bfloat16"`.
+
+    Raises:
+      ValueError: the encoder is not in the model, no method was applied to it although it
+        trains, or what it was before is not known; the model trains nothing; or the file could
+        not be loaded again: two of the head's variables have one name, a value is not finite or
+        beyond the dtype's range, the metadata is not JSON's, or variables of the base have
+        changed although they are frozen.
+      OSError: it cannot be written.
+    """
+    write_adapter(path, collect(model, encoder, metadata), dtype)
+
+
+def collect(
+    model: tf_keras.Model,
+    encoder: tf_keras.layers.Layer,
+    metadata: Mapping[str, Any] | None = None,
+) -> AdapterFile:
+    """Returns what `save_adapter` writes; raises ValueError as it does.
+
+    Before training it tells whether what training will give can be saved.
+    """
+    check_inside(model, encoder)
+    if not model.trainable_variables and not is_adapted(encoder):
+        raise ValueError("the model trains no variable, so there is no adapter to save")
+    named = encoder_variables(encoder)
+    trained = {id(variable) for variable in model.trainable_variables}
+    base = _known_base(encoder, named, trained)
+    kept = {
+        name: variable
+        for name, variable in named.items()
+        if name not in base.digests or id(variable) in trained
+    }
+    values = {name: variable.numpy() for name, variable in kept.items()}
+    values |= _changed(encoder, base, {n: v for n, v in named.items() if n not in kept})
+    head = _head_variables(model, named, stable=True)
+    values |= {name: variable.numpy() for name, variable in head.items()}
+    return AdapterFile(
+        encoder.method if is_adapted(encoder) else Method(None, "nothing"),
+        base,
+        values,
+        metadata if metadata is not None else {},
+        {package: _version(package) for package in _PACKAGES},
+    )
+
+
+def load_adapter(
+    path: str | os.PathLike,
+    model: tf_keras.Model | None,
+    encoder: tf_keras.layers.Layer,
+) -> dict[str, Any]:
+    """Loads a saved adapter into an encoder that holds the same pretrained base.
+
+    To an encoder that no method was applied to, the file's is, as `adapt` does it. Into one
+    that holds adapters of the same settings, values alone are loaded: models and functions
+    that were traced go on with them, at once and without being traced anew. LayerNorms that
+    the file does not hold are the base's again. Nothing is changed unless everything fits.
+
+    Where layers are inserted, what the model has traced is traced anew, so that `predict` and
+    the like use them; models that hold this one know nothing of it, and must be told by
+    `compile`. To train on, compile.
+
+    Args:
+      path: the folder that `save_adapter` wrote, or the file in it.
+      model: the model whose head the file's head is loaded into; `None` for the encoder alone.
+      encoder: a built encoder with the adapter's base.
+
+    Returns:
+      The metadata that `save_adapter` was given.
+
+    Raises:
+      FileNotFoundError: there is no adapter.
+      OSError: it cannot be read.
+      AdapterFileError: the file is damaged, of another format or of another base, its adapters
+        are not those of the encoder, or names, shapes or types differ (all of them in one
+        error).
+      ValueError: the encoder is not built or not in the model.
+    """
+    adapter = read_adapter(path)
+    if model is not None:
+        check_inside(model, encoder)
+    named = encoder_variables(encoder)
+    original = original_of(encoder)
+    check_base(adapter, encoder, original.base)
+    base = encoder_variables(encoder, adapters=False)
+    values = adapter.encoder_tensors
+    targets = {name: v for name, v in named.items() if name in values or name not in base}
+    restored = _restored(adapter, encoder, {n: v for n, v in base.items() if n not in values})
+    if model is not None:
+        values = adapter.tensors
+        targets |= _head_variables(model, named, stable=adapter.base is not None)
+    with tf.Graph().as_default():  # Where variables take no memory, whatever a file's sizes are.
+        sketched = _variables_of(_plan_insertion(adapter, encoder))
+    values = _fitting(adapter.source, targets | sketched, values)
+
+    planned = _plan_insertion(adapter, encoder)
+    targets |= _variables_of(planned)
+    _apply_method(encoder, adapter, planned, original)
+    for name, variable in targets.items():
+        variable.assign(values[name])
+    for name, value in restored.items():
+        base[name].assign(value)
+    if planned:
+        trace_anew(encoder if model is None else model)
+    return dict(adapter.metadata)
+
+
+def remove_adapter(
+    encoder: tf_keras.layers.Layer, model: tf_keras.Model | None = None
+) -> tf_keras.layers.Layer:
+    """Takes the adapters out of an encoder again, in place: it is the base that it was.
+
+    Inserted layers are out, each block has its own dropouts and projections again, the
+    LayerNorms have the values that they had when the encoder was adapted, to the bit, it is
+    of its own class, and what was frozen before is frozen. What else training has changed
+    stays.
+
+    Args:
+      encoder: an encoder that was adapted here, by `adapt`, `add_adapters` or `load_adapter`.
+      model: a model that holds it, so that what this model has traced is traced anew.
+
+    Returns:
+      The same encoder.
+
+    Raises:
+      ValueError: the encoder was not adapted; its method trains more of the base than
+        LayerNorms and inserts nothing; it was reloaded adapted, so that its own LayerNorms
+        are not known; or it is not in the model.
+    """
+    if model is not None:
+        check_inside(model, encoder)
+    take_out_adapters(encoder)
+    if model is not None:
+        trace_anew(model)
+    return encoder
+
+
+def check_base(
+    adapter: AdapterFile, encoder: tf_keras.layers.Layer, base: Base | None = None
+) -> None:
+    """Raises AdapterFileError, which says what differs, if an adapter is another base's.
+
+    Args:
+      adapter: an adapter.
+      encoder: a built encoder.
+      base: `base_of(encoder)`, if it is known already.
+
+    Raises:
+      ValueError: the encoder is of another class or not built, or was reloaded adapted from a
+        file that does not tell its base.
+    """
+    if adapter.base is None:
+        return _check_old_base(adapter, encoder)
+    base = base or base_of(encoder)
+    if base is None:
+        raise ValueError(_UNKNOWN_BASE.format(encoder.name))
+    adapter.check_base(base)
+    return None
+
+
+_UNKNOWN_BASE = (
+    "which pretrained base the encoder {!r} has is not known, for it was made from a config or a "
+    "file of an earlier version. Load the pretrained encoder anew"
+)
+
+
+def _check_old_base(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> None:
+    norms = _known_norms(encoder)
+    frozen = {
+        name: norms[name] if name in norms else variable.numpy()
+        for name, variable in encoder_variables(encoder, adapters=False).items()
+        if name not in adapter.tensors
+    }
+    if adapter.frozen_digest != (digest_all(frozen) if frozen else None):
+        raise AdapterFileError(
+            f"{adapter.source} was trained on other pretrained weights than this encoder holds. "
+            f"Load the encoder it was trained on; its metadata says: {shown(adapter.metadata)}"
+        )
+
+
+def _known_norms(encoder: tf_keras.layers.Layer) -> Mapping[str, np.ndarray]:
+    """Returns what the LayerNorms of an adapted encoder were before, where that is known."""
+    return (encoder.original.norms or {}) if is_adapted(encoder) else {}
+
+
+def _known_base(
+    encoder: tf_keras.layers.Layer, named: Mapping[str, tf.Variable], trained: set[int]
+) -> Base:
+    """Returns the base of an encoder that is to be saved."""
+    if not is_adapted(encoder) and any(id(variable) in trained for variable in named.values()):
+        raise ValueError(
+            "no method was applied to the encoder, so what it was before training is not known. "
+            "Call `keras_adapters.adapt(encoder, method)` before training, also to train all of it"
+        )
+    base = base_of(encoder)
+    if base is None:
+        raise ValueError(_UNKNOWN_BASE.format(encoder.name))
+    return base
+
+
+def _changed(
+    encoder: tf_keras.layers.Layer, base: Base, frozen: Mapping[str, tf.Variable]
+) -> dict[str, np.ndarray]:
+    """Returns the LayerNorms that do not train but are not the base's either."""
+    if not is_adapted(encoder):
+        return {}
+    changed = changed_in(frozen, base)
+    norms = {id(v) for norm in host_of(encoder).norms(encoder) for v in norm.weights}
+    others = [name for name in changed if id(frozen[name]) not in norms]
+    if others:
+        raise ValueError(
+            f"{len(others)} variables of the base are frozen, but not what they were when the "
+            f"method was applied: {', '.join(others[:4])}. Load pretrained weights before "
+            "`adapt`; to save what was trained by another method, make it trainable again"
+        )
+    return {name: frozen[name].numpy() for name in changed}
+
+
+def _plan_insertion(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> list[Planned]:
+    """Makes the layers that a file's adapters need and the encoder lacks; puts none."""
+    present, wanted = insertion_of(encoder), adapter.method.insertion
+    if present == wanted:
+        return []
+    if present is not None:
+        raise AdapterFileError(
+            f"the encoder's adapters differ from those in {adapter.source}. Take them out with "
+            f"`remove_adapter(encoder)` first.\n  encoder: {present}\n  file:    {wanted}"
+        )
+    try:
+        check_method(encoder, adapter.method)
+    except ValueError as error:
+        raise AdapterFileError(f"{adapter.source} does not fit the encoder: {error}") from error
+    return plan(encoder, wanted)
+
+
+def _restored(
+    adapter: AdapterFile, encoder: tf_keras.layers.Layer, absent: Mapping[str, tf.Variable]
+) -> dict[str, np.ndarray]:
+    """Returns the values of the base's LayerNorms that a file does not hold.
+
+    Raises:
+      AdapterFileError: another variable that it does not hold is not the base's any more.
+    """
+    known = _known_norms(encoder)
+    others = {n: v for n, v in absent.items() if n not in known}
+    # Those of a plain encoder, and for version 1, were compared already.
+    compared = not is_adapted(encoder) or adapter.base is None
+    others = [] if compared else changed_in(others, adapter.base)
+    if others:
+        raise AdapterFileError(
+            f"{adapter.source} needs the base's own values of {', '.join(others[:4])}"
+            f"{' and more' if len(others) > 4 else ''}, but training has changed them in this "
+            "encoder. Load the pretrained encoder anew"
+        )
+    return {name: known[name] for name in absent if name in known}
+
+
+def _apply_method(
+    encoder: tf_keras.layers.Layer,
+    adapter: AdapterFile,
+    planned: Sequence[Planned],
+    original: Original,
+) -> None:
+    """Puts the planned layers, and makes a plain encoder one of the file's method."""
+    if not is_adapted(encoder):
+        insert(planned)
+        become_adapted(encoder, adapter.method, original)
+        freeze(encoder, adapter.method)
+        return
+    insert(planned)
+    method = encoder.method
+    become_adapted(
+        encoder, Method(adapter.method.insertion, method.trains, method.top_layers), original
+    )
+    trained = {id(variable) for variable in encoder.trainable_variables}
+    norms = {id(v) for norm in host_of(encoder).norms(encoder) for v in norm.weights}
+    named = encoder_variables(encoder, adapters=False)
+    if any(id(named[n]) not in trained | norms for n in adapter.encoder_tensors if n in named):
+        # It changes what the encoder's own method neither trains nor can undo.
+        become_adapted(encoder, adapter.method, original)
+        freeze(encoder, adapter.method)
+
+
+def _variables_of(planned: Iterable[Planned]) -> dict[str, tf.Variable]:
+    return name_variables(
+        part for place in planned for part in inserted_parts(place.index, place.site, place.layer)
+    )
+
+
+def _fitting(
+    source: str, targets: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Returns a value for each variable, of its type.
+
+    Raises:
+      AdapterFileError: a name is missing or extra, or a shape or a type does not fit.
+    """
+    fitting = {}
+    problems = [f"missing: {name}" for name in sorted(set(targets) - set(values))]
+    problems += [f"extra: {name}" for name in sorted(set(values) - set(targets))]
+    for name in sorted(set(targets) & set(values)):
+        value, variable = values[name], targets[name]
+        if list(value.shape) != variable.shape.as_list():
+            problems.append(f"shape of {name}: {list(value.shape)}, not {variable.shape.as_list()}")
+        elif variable.dtype.is_floating != (value.dtype.kind == "f") or (
+            not variable.dtype.is_floating and variable.dtype.as_numpy_dtype != value.dtype
+        ):
+            problems.append(f"type of {name}: {value.dtype}, not {variable.dtype.name}")
+        else:
+            with np.errstate(over="ignore"):
+                fitting[name] = value.astype(variable.dtype.as_numpy_dtype)
+            if not np.isfinite(fitting[name]).all():
+                problems.append(f"{name} holds values beyond {variable.dtype.name}")
+    if len(problems) > _SHOWN:
+        problems[_SHOWN:] = [f"and {len(problems) - _SHOWN} more"]
+    if problems:
+        raise AdapterFileError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
+    return fitting
+
+
+def _head_variables(
+    model: tf_keras.Model, inside: Mapping[str, tf.Variable], stable: bool
+) -> dict[str, tf.Variable]:
+    """Names the variables of `model` that are not the encoder's.
+
+    Args:
+      model: the model.
+      inside: the encoder's.
+      stable: count layers that Keras has named anew, from none, so that their names do not
+        depend on what else the process has made.
+    """
+    known = {id(variable) for variable in inside.values()}
+    others = [variable for variable in model.variables if id(variable) not in known]
+    paths = {id(v): v.name.removesuffix(":0").split("/") for v in others}
+    renamed = _counted_anew(model, paths.values()) if stable else {}
+    head: dict[str, tf.Variable] = {}
+    for variable in others:
+        name = HEAD + "/".join(renamed.get(part, part) for part in paths[id(variable)])
+        if name in head:
+            raise ValueError(
+                f"two variables of the model's head are named {variable.name}; "
+                "give its layers distinct names"
+            )
+        head[name] = variable
+    return head
+
+
+def _counted_anew(model: tf_keras.Model, paths: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Returns new names for layers whose names Keras has made of their classes and a number."""
+    layers = [layer for layer in (model, *model.submodules) if hasattr(layer, "name")]
+    automatic = {
+        layer.name
+        for layer in layers
+        if _PREFIX.sub("", _stem(layer.name)).replace("_", "")
+        == type(layer).__name__.replace("_", "").lower()
+    }
+    used = {part for path in paths for part in path} & automatic
+    counts: dict[str, int] = {}
+    renamed = {}
+    for name in sorted(used, key=lambda name: int(_NUMBERED.fullmatch(name)[2] or 0)):
+        stem = _stem(name)
+        count = counts[stem] = counts.get(stem, -1) + 1
+        renamed[name] = f"{stem}_{count}" if count else stem
+    return renamed
+
+
+def _stem(name: str) -> str:
+    return _NUMBERED.fullmatch(name)[1]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
