@@ -8,8 +8,11 @@ import importlib.util
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
+
+_PATIENCE_SECONDS = 10
 
 
 def check_installed(what: str) -> None:
@@ -41,6 +44,7 @@ def connect(address: str | None) -> Iterator[Any]:
 
     local = {"include_dashboard": False} if address is None else {}
     try:
+        _knock(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -56,6 +60,13 @@ def connect(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError if nobody listens at HOST:PORT: where Ray cannot connect, it aborts."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
 
 
 @dataclasses.dataclass(frozen=True)
