@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  The server links its ops.
+import tf_keras
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -19,11 +20,16 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from keras_adapters.adapter_file import read_adapter
+from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
+from keras_adapters.model_garden.saving import save_adapter
+from keras_adapters.multi_task import MultiTaskModel
 from keras_adapters.preprocessor import BertPreprocessor
 from train.objectives.model import build_classifier, build_span_model
 from train.objectives.spans.decode import DecodeSettings
 from train.objectives.spans.export import export_span_model
+from train.objectives.text.bundle import BundledTask, export_bundle
 from train.objectives.text.export import export_text_model
 from train.tasks.forms import Spans
 
@@ -38,16 +44,15 @@ LINKED = {
 }
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "##c", "é", "世"]
 TEXT, PAIR, SQUAD = ("text",), ("text", "text_pair"), ("question", "context")
+CLASSES = {
+    "label": (tf.string, ()),
+    "probabilities": (tf.float32, (3,)),
+    "labels": (tf.string, (3,)),
+}
 # The inputs of each kind, and of its outputs the types and the sizes behind the batch.
 SIGNATURES = {
-    "text": (
-        TEXT,
-        {
-            "label": (tf.string, ()),
-            "probabilities": (tf.float32, (3,)),
-            "labels": (tf.string, (3,)),
-        },
-    ),
+    "text": (TEXT, CLASSES),
+    "many": ((*PAIR, "task"), {**CLASSES, "value": (tf.float32, ())}),
     "pair": (PAIR, {"value": (tf.float32, ())}),
     "squad": (
         SQUAD,
@@ -63,6 +68,7 @@ SIGNATURES = {
 EXAMPLES = {
     "text": [["a b"], [""], ["é世 ac\0"], ["b " * 50]],
     "pair": [["a", "b"], ["", ""], ["世", "a b"], ["b", "a " * 50]],
+    "many": [["a b", "", "topic"], ["", "", "stars"], ["é世", "", "topic"], ["b", "a", "stars"]],
     "squad": [["a", "b a é"], ["", ""], ["世", "a 世"], ["b", "ac b " * 50]],
 }
 
@@ -112,6 +118,7 @@ def encoder():
     from official.nlp.modeling import networks
 
     def make():
+        tf_keras.utils.set_random_seed(0)  # The same base each time.
         made = networks.BertEncoderV2(
             vocab_size=len(WORDS),
             hidden_size=8,
@@ -139,7 +146,21 @@ def folders(tmp_path_factory, encoder):
     spans = build_span_model(encoder(), full)
     form = Spans(doc_stride=4, max_query_length=4)
     export_span_model(folder / "squad", spans, preprocess, form, DecodeSettings(), True)
+    export_many(folder, encoder)
     return {kind: str(folder / kind) for kind in SIGNATURES}
+
+
+def export_many(folder, encoder):
+    small = AdapterConfig(2)
+    many = MultiTaskModel(encoder(), max_tasks=2, max_outputs=3, insertion=small)
+    for name, outputs in (("topic", 3), ("stars", 1)):
+        own = encoder()
+        save_adapter(
+            folder / name, build_classifier(own, outputs, Method(small)), own, {"pooling": "pooler"}
+        )
+        many.add(name, read_adapter(folder / name))
+    tasks = [BundledTask("topic", ("no", "yes", "é"), 1, 16), BundledTask("stars", (), 2, 16)]
+    export_bundle(folder / "many", many, folder / "vocab.txt", True, tasks)
 
 
 @pytest.fixture(scope="module", params=SIGNATURES)
@@ -212,15 +233,21 @@ def test_metadata_say_that_axis_0_is_the_batch(served):
     signature = found.signature_def["serving_default"]
     assert signature.method_name == "tensorflow/serving/predict"
     assert set(signature.inputs) == set(SIGNATURES[kind][0])
-    for name in ("serving_default", "tokens"):
+    others = {"tasks" if kind == "many" else "tokens", "__saved_model_init_op"}
+    assert set(found.signature_def) == {"serving_default", *others}
+    for name in {"serving_default", "tokens"} & set(found.signature_def):
         signature = found.signature_def[name]
         for info in (*signature.inputs.values(), *signature.outputs.values()):
             assert info.tensor_shape.dim[0].size == -1
             assert info.name
 
 
-def test_tokens(served):
-    _, stub, loaded = served
+def test_other_signatures(served):
+    kind, stub, loaded = served
+    if kind == "many":
+        ((dtype, names),) = predict(stub, "tasks").values()
+        assert (dtype, sorted(names)) == (tf.string, [b"stars", b"topic"])
+        return
     names = ("input_word_ids", "input_mask", "input_type_ids")
     tokens = dict.fromkeys(names, np.ones([2, 5], np.int32))
     found = predict(stub, "tokens", **tokens)
@@ -235,7 +262,11 @@ def test_what_is_not_of_one_batch_is_an_invalid_argument(served):
     first, *others = SIGNATURES[kind][0]
     for other in others:
         with pytest.raises(grpc.RpcError, match="there must be as many of") as raised:
-            predict(stub, **{first: ["a", "b"], other: ["a"]})
+            predict(stub, **{name: ["a", "b"] for name in (first, *others)} | {other: ["a"]})
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    if kind == "many":
+        with pytest.raises(grpc.RpcError, match="other") as raised:
+            predict(stub, text=["a"], text_pair=[""], task=["other"])
         assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
