@@ -139,7 +139,7 @@ def test_each_row_is_as_by_its_own_model_in_bfloat16(build_encoder):
     stacked = [v for v in model.weights if "/adapter/" in v.name or "_adapter/" in v.name]
     assert stacked
     assert all(variable.dtype == tf.bfloat16 for variable in stacked)
-    assert_as_single(model, models, MIXED, atol=0)
+    assert_as_single(model, models, MIXED, atol=1e-6)
     # What rewrites graphs rounds to bfloat16 elsewhere in each, also in two of one model.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:
