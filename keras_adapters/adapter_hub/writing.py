@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_adapters.adapter_card import CARD, is_as_written
 from keras_adapters.adapter_file import AdapterFile
-from keras_adapters.adapter_hub.card import CARD, card, is_as_written
+from keras_adapters.adapter_hub.card import card
 from keras_adapters.adapter_hub.files import (
     CONFIG,
     HEAD_CONFIG,
@@ -126,7 +127,7 @@ def write_files(path: str | os.PathLike, files: Mapping[Any, Any]) -> None:
     path = pathlib.Path(path)
     check_replaceable(path)
     files = dict(files)
-    if (path / CARD).is_file() and not is_as_written((path / CARD).read_bytes()):
+    if (path / CARD).is_file() and not is_as_written(path / CARD):
         files[CARD] = (path / CARD).read_text(encoding="utf-8")
     with atomic_folder(path) as folder:
         for target, content in files.items():

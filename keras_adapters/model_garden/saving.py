@@ -185,8 +185,7 @@ def remove_adapter(
 
     Inserted layers are out, each block has its own dropouts and projections again, the
     LayerNorms have the values that they had when the encoder was adapted, to the bit, it is
-    of its own class, and what was frozen before is frozen. What else training has changed
-    stays.
+    of its own class, and what was frozen before is frozen.
 
     Args:
       encoder: an encoder that was adapted here, by `adapt`, `add_adapters` or `load_adapter`.
@@ -196,9 +195,9 @@ def remove_adapter(
       The same encoder.
 
     Raises:
-      ValueError: the encoder was not adapted; its method trains more of the base than
-        LayerNorms and inserts nothing; it was reloaded adapted, so that its own LayerNorms
-        are not known; or it is not in the model.
+      ValueError: the encoder was not adapted; training has changed more of the base than
+        LayerNorms, of which no copy is kept; it was reloaded adapted, so that its own
+        LayerNorms are not known; or it is not in the model.
     """
     if model is not None:
         check_inside(model, encoder)

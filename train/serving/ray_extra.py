@@ -54,7 +54,12 @@ def connect(address: str | None) -> Iterator[Any]:
         )
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        where = f"there is no cluster at --ray_address={address}" if address else "Ray cannot start"
+        where = "Ray cannot start"
+        if address:
+            where = (
+                f"there is no cluster at --ray_address={address}, or it wants a token, which Ray "
+                "sends with RAY_AUTH_MODE=token in the environment"
+            )
         raise OSError(f"{where}: {reason}") from error
     try:
         yield ray
