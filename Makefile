@@ -4,6 +4,8 @@
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
 # make siege  kill training fifty times at random moments; `make test` does so twenty times
+# make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
+# make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
 # make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
@@ -15,7 +17,7 @@ REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 
-.PHONY: demo test quick official-tests siege tpu-compile bazel lint format clean
+.PHONY: demo test quick official-tests siege fuzz adapter-hub tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -38,6 +40,13 @@ official-tests: $(VENV)/.package
 siege: $(VENV)/.package
 	cd "$$(mktemp -d)" && KILLS=50 $(BIN)/pytest -c $(CURDIR)/pyproject.toml \
 	  $(CURDIR)/tests/train/test_interruptions.py
+
+fuzz: $(VENV)/.package
+	cd "$$(mktemp -d)" && CORRUPTIONS=10000 $(BIN)/pytest -s -c $(CURDIR)/pyproject.toml \
+	  $(CURDIR)/tests/keras_adapters/test_adapter_fuzz.py
+
+adapter-hub: $(VENV)/.package
+	cd "$$(mktemp -d)" && $(BIN)/pytest -s -c $(CURDIR)/pyproject.toml $(CURDIR)/tests/adapter_hub/proof.py
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_adapters.methods.method import METHODS, Method
+from keras_adapters.methods.method import Method
 
 CARD = "README.md"
 _WRITTEN = "<!-- written by keras_adapters, sha256 {}; edited, it is kept as it is -->\n"
@@ -45,6 +45,11 @@ def card(
       parameters: how many numbers they are.
     """
     text = _front_matter(metadata) + _body(method, metadata, fingerprint, tensors, parameters)
+    return sealed(text)
+
+
+def sealed(text: str) -> str:
+    """Returns a card's text with a last line by which `is_as_written` knows it again."""
     return text + _WRITTEN.format(hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -111,7 +116,7 @@ def _body(
     rows = [
         ("base", base),
         ("fingerprint of the base", f"`{fingerprint}`"),
-        ("method", f"`{method.name}`: {METHODS[method.name].summary}"),
+        ("method", f"`{method.name}`: {method.summary}"),
         ("inserted", f"`{method.insertion}`" if method.insertion else "nothing"),
         ("holds", f"{parameters:,} parameters in {tensors} tensors"),
         ("labels", ", ".join(f"`{label}`" for label in _texts(metadata.get("labels"))) or "-"),

@@ -39,6 +39,7 @@ ROOMS = {
         "objectives",
         "config",
         "settle",
+        "folder_lock",
         "run_folder",
         "results",
         "assembly",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pathlib
-import socket
 from typing import Any
 
 from keras_adapters.atomic import write_text
 from train.config import RunConfig
+from train.folder_lock import FolderLock
 from train.tasks.table import TASKS
 
 _SETTINGS = "config.json"
 _RESULTS = "results.json"
-_LOCK = ".lock"
 # What is read of a run's results: numbers, and tables of numbers.
 _NUMBERS = ("seed", "adapter_bytes", "seconds", "peak_memory_bytes")
 _PARAMETERS = ("total", "trained", "trained_percent")
@@ -72,11 +70,11 @@ class RunFolder:
         self._contents = {"data": data, "init_adapter": init_adapter}
         self._settings = {**config.to_json_dict(), **self._contents, "encoder_files": encoder}
         self._fingerprint: str | None = None
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
         if not writes:
             return
         try:
-            self._take_lock()
+            self._lock = FolderLock(self.path, "output_dir")
             self._compare(self._read(_SETTINGS))
             self._check_outputs()
         except BaseException:
@@ -92,8 +90,7 @@ class RunFolder:
     def close(self) -> None:
         """Lets other processes work in the folder."""
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            self._lock.close()
 
     @property
     def knows_encoder(self) -> bool:
@@ -191,26 +188,6 @@ class RunFolder:
             return False
         named = results.get("task") == self._config.task and isinstance(results.get("method"), str)
         return named and all(isinstance(number, int | float) for number in numbers)
-
-    def _take_lock(self) -> None:
-        path = self.path / _LOCK
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise OSError(f"--output_dir={self.path} cannot be written: {error}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(self._lock, 1000, 0).decode("utf-8", "replace").strip()
-            raise OSError(
-                f"--output_dir={self.path} is in use by {holder or 'another process'}. Wait for "
-                "it, end it, or name another folder"
-            ) from error
-        except OSError:
-            return  # A file system without locks.
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def _compare(self, begun: dict[str, Any] | None) -> None:
         if begun is None:

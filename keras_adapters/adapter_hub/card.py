@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import yaml
 
+from keras_adapters.adapter_card import sealed
 from keras_adapters.adapter_file import AdapterFile
 
-CARD = "README.md"
-_WRITTEN = "<!-- written by keras_adapters, sha256 {}; edited, it is kept as it is -->\n"
 _TAGS = {"spans": "question-answering"}
 _TEXT = """\
 # Adapter `{name}` for {base}
@@ -62,12 +60,4 @@ def card(
         folder=repr("..."),
         dropped=lost,
     )
-    text = f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{text}\n"
-    return text + _WRITTEN.format(hashlib.sha256(text.encode()).hexdigest())
-
-
-def is_as_written(content: bytes) -> bool:
-    """Says whether a card is one of `card`'s, which nobody has edited."""
-    text, newline, _ = content.rstrip(b"\n").rpartition(b"\n")
-    seal = _WRITTEN.format(hashlib.sha256(text + newline).hexdigest())
-    return content == text + newline + seal.encode()
+    return sealed(f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{text}\n")

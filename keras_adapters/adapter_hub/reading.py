@@ -107,7 +107,7 @@ def read_adapter_hub(
 
     Returns:
       What `write_adapter` can write: tensors by the names of `encoder_variables` and of
-      `heads`, `<float32>`, and metadata: `task` and `encoder`, their names for it; `form`,
+      `heads`, `<float32>`, and metadata: `encoder`, their name for the base; `form`,
       `labels`, `pooling` and `head_activation` of the head, see `heads`; and `adapter_hub`,
       what else the folder says. An export of ours keeps its own metadata.
 
@@ -226,7 +226,6 @@ def _metadata(folder: AdapterHubFolder) -> dict[str, Any]:
     settings = folder.settings
     told = ("name", "model_name", "model_class", "version", "type")
     return {
-        "task": settings["name"],
         "method": "adapters",
         "encoder": folder.model_name,
         "adapter_hub": {key: settings[key] for key in told if key in settings},

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_adapters.adapter_card import CARD, is_as_written
 from keras_adapters.adapter_file import AdapterFile
-from keras_adapters.adapter_hub.card import CARD, card, is_as_written
+from keras_adapters.adapter_hub.card import card
 from keras_adapters.adapter_hub.files import (
     CONFIG,
     HEAD_CONFIG,
@@ -62,7 +63,8 @@ def write_adapter_hub(
       path: the folder, which appears whole; one that was written before is replaced, but for a
         `README.md` that somebody has edited.
       adapter: an adapter, as `read_adapter` reads one.
-      name: what it is to be called there; by default the metadata's `task`, or `adapter`.
+      name: what it is to be called there; by default the metadata's `task`, what it was called
+        there before, or `adapter`.
       base_model: what the base is called on the Hugging Face Hub, such as `bert-base-uncased`,
         for people and the card; by default the metadata's `base_model`.
       drop: names in `DROPS` of what may be left behind. Nothing is without being named.
@@ -125,7 +127,7 @@ def write_files(path: str | os.PathLike, files: Mapping[Any, Any]) -> None:
     path = pathlib.Path(path)
     check_replaceable(path)
     files = dict(files)
-    if (path / CARD).is_file() and not is_as_written((path / CARD).read_bytes()):
+    if (path / CARD).is_file() and not is_as_written(path / CARD):
         files[CARD] = (path / CARD).read_text(encoding="utf-8")
     with atomic_folder(path) as folder:
         for target, content in files.items():
@@ -287,7 +289,9 @@ def _describe_head(
 def _name(adapter: AdapterFile, name: str | None) -> str:
     """Returns the adapter's name there: torch allows no dots in it."""
     if name is None:
-        return (_text(adapter.metadata, "task") or "adapter").replace(".", "_")
+        before = adapter.metadata.get("adapter_hub")
+        before = _text(before, "name") if isinstance(before, Mapping) else None
+        return (_text(adapter.metadata, "task") or before or "adapter").replace(".", "_")
     if not isinstance(name, str) or not name or "." in name:
         raise ValueError(f"`name` must be a text without dots. Received: name={shown(name)}")
     return name

@@ -14,6 +14,12 @@ from keras_adapters.methods.checks import read_object, shown, whole_number
 INSERTIONS = {"bottleneck": AdapterConfig}
 # Which parts of the pretrained encoder can train.
 PARTS = ("nothing", "layer_norms", "top_layers", "all")
+_IN_WORDS = {
+    "nothing": "nothing of the base",
+    "layer_norms": "every LayerNorm, the embeddings' too",
+    "top_layers": "the top n layers and the pooler",
+    "all": "everything",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +165,15 @@ class Method:
         rows = [name for name, row in METHODS.items() if row.insertion is inserted]
         exact = [name for name in rows if METHODS[name].trains == self.trains]
         return (exact or rows)[0]
+
+    @property
+    def summary(self) -> str:
+        """What trains, in words; of a row of `METHODS` the row's."""
+        row = METHODS[self.name]
+        if row.trains == self.trains:
+            return row.summary
+        part = _IN_WORDS[self.trains]
+        return f"{self.name} and {part}" if row.insertion else part
 
     def check_blocks(self, blocks: int) -> None:
         """Checks the method against an encoder, before there is one.

@@ -185,8 +185,7 @@ def remove_adapter(
 
     Inserted layers are out, each block has its own dropouts and projections again, the
     LayerNorms have the values that they had when the encoder was adapted, to the bit, it is
-    of its own class, and what was frozen before is frozen. What else training has changed
-    stays.
+    of its own class, and what was frozen before is frozen.
 
     Args:
       encoder: an encoder that was adapted here, by `adapt`, `add_adapters` or `load_adapter`.
@@ -196,9 +195,9 @@ def remove_adapter(
       The same encoder.
 
     Raises:
-      ValueError: the encoder was not adapted; its method trains more of the base than
-        LayerNorms and inserts nothing; it was reloaded adapted, so that its own LayerNorms
-        are not known; or it is not in the model.
+      ValueError: the encoder was not adapted; training has changed more of the base than
+        LayerNorms, of which no copy is kept; it was reloaded adapted, so that its own
+        LayerNorms are not known; or it is not in the model.
     """
     if model is not None:
         check_inside(model, encoder)
@@ -394,7 +393,7 @@ def _fitting(
 def _head_variables(
     model: tf_keras.Model, inside: Mapping[str, tf.Variable], stable: bool
 ) -> dict[str, tf.Variable]:
-    """Names the variables of `model` that are not the encoder's.
+    """Names the variables of `model` that are neither the encoder's nor a metric's.
 
     Args:
       model: the model.
@@ -402,7 +401,9 @@ def _head_variables(
       stable: count layers that Keras has named anew, from none, so that their names do not
         depend on what else the process has made.
     """
+    metrics = [part for part in model.submodules if isinstance(part, tf_keras.metrics.Metric)]
     known = {id(variable) for variable in inside.values()}
+    known |= {id(variable) for metric in metrics for variable in metric.variables}
     others = [variable for variable in model.variables if id(variable) not in known]
     paths = {id(v): v.name.removesuffix(":0").split("/") for v in others}
     renamed = _counted_anew(model, paths.values()) if stable else {}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.methods.method import METHODS, Method
+from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.adapted import method_of
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.insertion import inserted_at
@@ -95,7 +95,7 @@ class AdapterSummary:
         if self.method is None:
             rows.append(("method", "none"))
         else:
-            rows.append(("method", f"{self.method.name}: {METHODS[self.method.name].summary}"))
+            rows.append(("method", f"{self.method.name}: {self.method.summary}"))
             rows.append(("trains", self.method.trains.replace("_", " ")))
             rows.append(("inserted", str(self.method.insertion or "nothing")))
         for index, sites in enumerate(self.blocks):

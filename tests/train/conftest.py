@@ -227,16 +227,18 @@ def text_models(tmp_path_factory):
         return tf.strings.split(tf.io.read_file("/proc/self/stat"))[0]
 
     def wait(text):
-        words = tf.strings.split(tf.strings.reduce_join(text))
+        words, found = tf.strings.split(tf.strings.reduce_join(text)), 0
         if tf.size(words) > 1:
-            tf.io.write_file(words[1] + "/" + process(), "")
-            rounds, found = 0, 0
+            with tf.control_dependencies([tf.io.write_file(words[1] + "/" + process(), "")]):
+                rounds = tf.identity(0)  # First the file, then the waiting.
             while found < tf.strings.to_number(words[0], tf.int32):
                 # What is looked for depends on the round, or it would be looked up once.
                 nothing = tf.strings.substr(tf.strings.as_string(rounds), 0, 0)
                 found = tf.size(tf.io.matching_files(words[1] + "/*" + nothing))
                 rounds += 1
-        return {"value": tf.fill([tf.size(text)], tf.strings.to_number(process()))}
+        # Returned, or nobody would wait for it.
+        found = tf.fill([tf.size(text)], found)
+        return {"value": tf.fill([tf.size(text)], tf.strings.to_number(process())), "found": found}
 
     def tasks():
         return {"task": tf.identity(names)}

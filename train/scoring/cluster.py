@@ -52,9 +52,7 @@ def score(
                 _Worker,
                 fn_constructor_args=(work, tuple(parts), share.cpus),
                 batch_size=1,
-                compute=ray.data.ActorPoolStrategy(
-                    min_size=1, max_size=min(share.count, len(parts))
-                ),
+                compute=ray.data.ActorPoolStrategy(size=min(share.count, len(parts))),
                 num_cpus=share.cpus,
                 num_gpus=share.gpus or None,
             )

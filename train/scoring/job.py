@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_adapters.atomic import write_text
+from train.folder_lock import FolderLock
 from train.scoring.files import InputFile
 from train.scoring.plan import Part, cut
 
 MALFORMED = "malformed.jsonl"
-_MANIFEST, _PARTS, _LOCK = "manifest.json", "parts.jsonl", ".lock"
+_MANIFEST, _PARTS = "manifest.json", "parts.jsonl"
 _PREDICTIONS, _MALFORMED_PARTS, _SCRATCH = "predictions", "malformed", "scratch"
 
 
@@ -57,7 +56,7 @@ class Job:
         self._settings = json.loads(
             json.dumps({**settings, "input": [file.identity() for file in files]})
         )
-        self._lock = _take_lock(self.path)
+        self._lock = FolderLock(self.path, "output")
         try:
             self._begun = self._compare()
             self.finished = self._check_finished()
@@ -74,9 +73,7 @@ class Job:
 
     def close(self) -> None:
         """Lets other processes work in the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     def parts(self, progress: Callable[[int], object] = lambda count: None) -> list[Part]:
         """Returns all parts: as the work was begun with, or cut now.
@@ -264,28 +261,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _take_lock(folder: pathlib.Path) -> int:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise OSError(f"--output={folder} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 1000, 0).decode("utf-8", "replace").strip()
-        os.close(lock)
-        raise OSError(
-            f"--output={folder} is in use by {holder or 'another process'}. Wait for it, end it, "
-            "or name another folder"
-        ) from error
-    except OSError:
-        return lock  # A file system without locks.
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    return lock
 
 
 def _name(number: int, suffix: str) -> str:

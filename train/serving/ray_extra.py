@@ -8,8 +8,11 @@ import importlib.util
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
+
+_PATIENCE_SECONDS = 10
 
 
 def check_installed(what: str) -> None:
@@ -41,6 +44,7 @@ def connect(address: str | None) -> Iterator[Any]:
 
     local = {"include_dashboard": False} if address is None else {}
     try:
+        _knock(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -50,12 +54,24 @@ def connect(address: str | None) -> Iterator[Any]:
         )
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        where = f"there is no cluster at --ray_address={address}" if address else "Ray cannot start"
+        where = "Ray cannot start"
+        if address:
+            where = (
+                f"there is no cluster at --ray_address={address}, or it wants a token, which Ray "
+                "sends with RAY_AUTH_MODE=token in the environment"
+            )
         raise OSError(f"{where}: {reason}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError if nobody listens at HOST:PORT: where Ray cannot connect, it aborts."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
 
 
 @dataclasses.dataclass(frozen=True)

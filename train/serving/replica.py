@@ -132,7 +132,7 @@ class Replica:
 
     def _answer_signature(self, signature: str, rows: Sequence[tuple]) -> list[Any]:
         """Computes rows together, or halves of them where the model refuses some."""
-        names = self._model.messages[signature].inputs
+        names = sorted(self._model.messages[signature].inputs)
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
         outputs = self._run(signature, columns)
         if not isinstance(outputs, _Refused):

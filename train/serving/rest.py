@@ -50,7 +50,7 @@ class Request:
 
     Attributes:
       signature: its name.
-      inputs: nested lists by the names of its inputs, all that it has.
+      inputs: nested lists by the names of its inputs, all that it has, in sorted order.
       by_row: whether the answer is in rows, or in columns.
     """
 
@@ -129,10 +129,10 @@ def parse(body: bytes, signatures: Mapping[str, Any], tasks: Sequence[str] = ())
         raise RequestError("a request must have one of `instances` and `inputs`")
     by_row = "instances" in content
     if by_row:
-        columns = _columns_of_rows(content["instances"], list(infos))
+        columns = _columns_of_rows(content["instances"], sorted(infos))
     else:
-        columns = _columns_of_inputs(content["inputs"], list(infos))
-    inputs = {name: _tensor(columns[name], infos[name], name) for name in infos}
+        columns = _columns_of_inputs(content["inputs"], sorted(infos))
+    inputs = {name: _tensor(columns[name], infos[name], name) for name in sorted(infos)}
     if tasks and TASK in inputs:
         for row, task in enumerate(inputs[TASK]):
             text = task.decode("utf-8", "replace") if isinstance(task, bytes) else task

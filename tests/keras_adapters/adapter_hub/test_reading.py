@@ -67,7 +67,6 @@ def test_tells_method_labels_and_where_it_is_from(hub):
     assert adapter.base == hub.base
     assert adapter.versions == {"adapters": "1.3.0"}
     assert adapter.metadata == {
-        "task": "safetensors",
         "method": "adapters",
         "encoder": "encoder",
         "pooling": "first",

@@ -192,6 +192,9 @@ def test_names(hub, tmp_path):
     assert settings(tmp_path / "b")["name"] == "sst/it"
     write_adapter_hub(tmp_path / "c", hub.make_adapter(task=None))
     assert settings(tmp_path / "c")["name"] == "adapter"
+    again = {"adapter_hub": {"name": "before"}, "task": None}
+    write_adapter_hub(tmp_path / "e", hub.make_adapter(**again))
+    assert settings(tmp_path / "e")["name"] == "before"
     for name in ("a.b", "", 3):
         with pytest.raises(ValueError, match="name"):
             write_adapter_hub(tmp_path / "d", hub.make_adapter(), name=name)

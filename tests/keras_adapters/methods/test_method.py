@@ -27,6 +27,14 @@ def test_names_and_settings_mean_a_row():
     assert Method(None, "top_layers", np.int64(2)) == Method.named("top_layers", top_layers=2)
 
 
+def test_summary_tells_what_trains_also_beside_the_rows():
+    for name in set(METHODS) - {"top_layers"}:
+        assert Method.named(name).summary == METHODS[name].summary
+    frozen = Method(AdapterConfig(8), trains="nothing")
+    assert frozen.name == "adapters"
+    assert frozen.summary == "adapters and nothing of the base"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
