@@ -339,14 +339,14 @@ def plot(results: Mapping[str, Any], path: str) -> None:
                 capsize=2, markersize=4,
             )  # fmt: skip
         axis.set_xscale("log", base=2)
-        axis.set_ylim(bottom=0)
         ticks = sorted({row["tasks"] for row in measured["variants"]})
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.set_xlabel("tasks")
         axis.set_title(precision)
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("time of a batch / time of a batch of one task")
-    axes[0][0].legend(loc="upper left")
+    axes[0][0].set_ylim(bottom=0)  # Once all is drawn, for the panels share it.
+    axes[0][0].legend(loc="lower left")
     settings = results["settings"]
     figure.suptitle(
         f"{settings['encoder']}, batches of {settings['batch_size']} x {settings['seq_length']} "
