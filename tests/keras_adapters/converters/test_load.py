@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_adapters.converters.load import load_encoder
+from keras_adapters.model_garden.adapted import base_of
 
 
 def test_the_loader_is_chosen_by_the_format(minilm, tmp_path, odd):
@@ -45,3 +46,18 @@ def test_damaged_weights_are_one_error(damage, tmp_path, odd):
     damage(tmp_path, odd)
     with pytest.raises(ValueError, match="is damaged, a file may be cut short"):
         load_encoder(tmp_path)
+
+
+def test_every_format_brings_the_same_base(tiny, odd, tmp_path):
+    """Where it computes the same: Hugging Face's gelu is by erf, the others' by tanh."""
+    config = {**odd.config, "hidden_act": "gelu_new"}
+    values = tiny.values("hugging_face")
+    folders = {**tiny.folders, "hugging_face": tmp_path / "hf"}
+    tiny.write("hugging_face", folders["hugging_face"], values, config)
+    first, *others = (base_of(load_encoder(folder)) for folder in folders.values())
+    assert len(others) == 3
+    for other in others:
+        assert first.differences(other) == []
+        assert first.fingerprint == other.fingerprint
+    by_erf = base_of(load_encoder(tiny.folders["hugging_face"]))
+    assert by_erf.differences(first) == ["activation: 'gelu', not 'gelu_tanh'"]
