@@ -232,10 +232,20 @@ def to_bytes(adapter: AdapterFile, dtype: str = "float32") -> bytes:
     )
     tensors = {name: _narrowed(name, v, dtype) for name, v in sorted(adapter.tensors.items())}
     header = {_DESCRIPTION: description, _CHECKSUM: _checksum(description, tensors)}
-    content = safetensors.numpy.save(tensors, header)
+    content = _ordered(safetensors.numpy.save(tensors, header))
     # What cannot be read again is not written.
     _from_description(adapter.source, *_parse(content))
     return content
+
+
+def _ordered(content: bytes) -> bytes:
+    """Returns a file whose header does not depend on chance: safetensors orders no metadata."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # So that the tensors are aligned, as safetensors has them.
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _narrowed(name: str, value: np.ndarray, dtype: str) -> np.ndarray:

@@ -295,3 +295,27 @@ def test_a_reader_that_began_with_version_1_finds_what_replaced_it(tmp_path, mon
     monkeypatch.setattr(pathlib.Path, "read_text", replaced_meanwhile)
     assert read_metadata(tmp_path / "adapter") == {"value": 2.0}
     assert names(tmp_path / "adapter") == ["README.md", FILE]
+
+
+def test_equal_adapters_are_equal_bytes():
+    """Whatever order a library's tables have; each process has another."""
+    program = (
+        "import numpy as np\n"
+        "from keras_adapters.adapter_file import AdapterFile, to_bytes\n"
+        "from keras_adapters.fingerprint import Base\n"
+        "from keras_adapters.methods.method import Method\n"
+        "base = Base({'family': 'bert'}, {'x': '0' * 64})\n"
+        "tensors = {name: np.ones(3, 'float32') for name in ('head/b', 'a', 'c')}\n"
+        "adapter = AdapterFile(Method(None, 'nothing'), base, tensors, {'labels': ['z', 'y']})\n"
+        "for _ in range(20):\n"
+        "    print(to_bytes(adapter).hex())\n"
+    )
+    found = set()
+    for _ in range(2):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        found |= set(done.stdout.split())
+    assert len(found) == 1

@@ -73,14 +73,14 @@ class Splicer:
 
     def pytest_configure(self) -> None:
         """Patches the classes."""
-        put = insertion.insert
 
-        def insert_once(encoder: Any, config: AdapterConfig) -> None:
+        plan = insertion.plan
+
+        def plan_once(encoder: Any, config: AdapterConfig) -> list[insertion.Planned]:
             # A reloaded encoder is spliced when it is made, before its config asks for it.
-            if adapted.insertion_of(encoder) != config:
-                put(encoder, config)
+            return plan(encoder, config) if adapted.insertion_of(encoder) != config else []
 
-        splice.insert = adapted.insert = insert_once
+        splice.plan = adapted.plan = plan_once
         self._wrap(BottleneckAdapter, "call", self._call)
         self._wrap(tf_keras.Model, "predict", self._predict)
         for host in HOSTS:

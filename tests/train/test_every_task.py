@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from keras_adapters.adapter_file import read_metadata
 from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.glue import SPECS
 from train.tasks.table import TASKS
@@ -195,8 +196,7 @@ def test_trains_scores_and_predicts(task, finished):
 def test_exports(task, finished):
     folder, answers = finished
     if isinstance(TASKS[task].form, Classification):
-        description = json.loads((folder / "runs" / task / "adapter/adapter.json").read_text())
-        label_names = description["metadata"]["labels"]
+        label_names = read_metadata(folder / "runs" / task / "adapter")["labels"]
         assert set(answers[task]["label"]) <= set(label_names)
         assert np.shape(answers[task]["probabilities"]) == (2, len(label_names))
     elif isinstance(TASKS[task].form, Regression):

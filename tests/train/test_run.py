@@ -131,8 +131,7 @@ def test_finished_run_shows_its_results_again(command, tmp_path):
             }
         )
     folder.adapter.mkdir()
-    for name in ("adapter.json", "adapter.safetensors"):
-        (folder.adapter / name).write_text("{}")
+    (folder.adapter / "adapter.safetensors").write_text("{}")
     done = command("--task=reuters_r8", "--noexport", f"--output_dir={tmp_path / 'out'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "has finished before" in done.stdout
