@@ -38,7 +38,7 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
     if config.method is None or config.method.name == "adapters":
         recipe = task.recipe_for(config.model.encoder)
     init = _read_init_adapter(config)
-    method = config.method or (init.method if init else Method.of(_adapters(recipe)))
+    method = config.method or Method.of(init.method.insertion if init else _adapters(recipe))
     fit, model, keep = config.fit, config.model, config.keep
     rate = recipe.learning_rate if recipe else METHODS[method.name].learning_rate
     epochs = recipe.epochs if recipe else _EPOCHS

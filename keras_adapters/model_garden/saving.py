@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.adapter_file import (
-    HEAD,
     AdapterFile,
     AdapterFileError,
     read_adapter,
@@ -36,6 +34,7 @@ from keras_adapters.model_garden.adapted import (
     original_of,
 )
 from keras_adapters.model_garden.freezing import freeze
+from keras_adapters.model_garden.head import head_variables
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.insertion import Planned, insert, plan
 from keras_adapters.model_garden.splice import check_method, take_out_adapters, trace_anew
@@ -48,9 +47,6 @@ from keras_adapters.model_garden.variables import (
 
 _PACKAGES = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official")
 _SHOWN = 30  # Lines of an error.
-# What Keras puts before the names of layers in a `Bidirectional`, and of classes with a `_`.
-_PREFIX = re.compile("^(forward|backward|private)_")
-_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
 
 
 def save_adapter(
@@ -106,7 +102,7 @@ def collect(
     }
     values = {name: variable.numpy() for name, variable in kept.items()}
     values |= _changed(encoder, base, {n: v for n, v in named.items() if n not in kept})
-    head = _head_variables(model, named, stable=True)
+    head = head_variables(model, named, stable=True)
     values |= {name: variable.numpy() for name, variable in head.items()}
     return AdapterFile(
         encoder.method if is_adapted(encoder) else Method(None, "nothing"),
@@ -161,7 +157,7 @@ def load_adapter(
     restored = _restored(adapter, encoder, {n: v for n, v in base.items() if n not in values})
     if model is not None:
         values = adapter.tensors
-        targets |= _head_variables(model, named, stable=adapter.base is not None)
+        targets |= head_variables(model, named, stable=adapter.base is not None)
     with tf.Graph().as_default():  # Where variables take no memory, whatever a file's sizes are.
         sketched = _variables_of(_plan_insertion(adapter, encoder))
     values = _fitting(adapter.source, targets | sketched, values)
@@ -388,58 +384,6 @@ def _fitting(
     if problems:
         raise AdapterFileError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
     return fitting
-
-
-def _head_variables(
-    model: tf_keras.Model, inside: Mapping[str, tf.Variable], stable: bool
-) -> dict[str, tf.Variable]:
-    """Names the variables of `model` that are neither the encoder's nor a metric's.
-
-    Args:
-      model: the model.
-      inside: the encoder's.
-      stable: count layers that Keras has named anew, from none, so that their names do not
-        depend on what else the process has made.
-    """
-    metrics = [part for part in model.submodules if isinstance(part, tf_keras.metrics.Metric)]
-    known = {id(variable) for variable in inside.values()}
-    known |= {id(variable) for metric in metrics for variable in metric.variables}
-    others = [variable for variable in model.variables if id(variable) not in known]
-    paths = {id(v): v.name.removesuffix(":0").split("/") for v in others}
-    renamed = _counted_anew(model, paths.values()) if stable else {}
-    head: dict[str, tf.Variable] = {}
-    for variable in others:
-        name = HEAD + "/".join(renamed.get(part, part) for part in paths[id(variable)])
-        if name in head:
-            raise ValueError(
-                f"two variables of the model's head are named {variable.name}; "
-                "give its layers distinct names"
-            )
-        head[name] = variable
-    return head
-
-
-def _counted_anew(model: tf_keras.Model, paths: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Returns new names for layers whose names Keras has made of their classes and a number."""
-    layers = [layer for layer in (model, *model.submodules) if hasattr(layer, "name")]
-    automatic = {
-        layer.name
-        for layer in layers
-        if _PREFIX.sub("", _stem(layer.name)).replace("_", "")
-        == type(layer).__name__.replace("_", "").lower()
-    }
-    used = {part for path in paths for part in path} & automatic
-    counts: dict[str, int] = {}
-    renamed = {}
-    for name in sorted(used, key=lambda name: int(_NUMBERED.fullmatch(name)[2] or 0)):
-        stem = _stem(name)
-        count = counts[stem] = counts.get(stem, -1) + 1
-        renamed[name] = f"{stem}_{count}" if count else stem
-    return renamed
-
-
-def _stem(name: str) -> str:
-    return _NUMBERED.fullmatch(name)[1]
 
 
 def _version(package: str) -> str:

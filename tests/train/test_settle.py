@@ -1,8 +1,11 @@
 import dataclasses
 import pathlib
 
+import numpy as np
 import pytest
 
+from keras_adapters.adapter_file import AdapterFile, write_adapter
+from keras_adapters.fingerprint import Base
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.config import RunConfig
@@ -140,3 +143,11 @@ def test_a_recipe_of_one_encoder_is_not_for_others(make_tiny_folder, tmp_path):
     encoder = str(make_tiny_folder(tmp_path / "encoder"))
     rate = settled(encoder=encoder).fit.learning_rate
     assert rate == METHODS["adapters"].learning_rate != recipe.learning_rate
+
+
+def test_a_size_that_is_left_open_is_that_of_the_adapter_to_start_from(tmp_path):
+    base = Base({"family": "bert"}, {"x": "0" * 64})
+    method = Method(AdapterConfig(7), "nothing")
+    write_adapter(tmp_path, AdapterFile(method, base, {"a": np.ones(1, np.float32)}))
+    # What trains is for the flags to say, not for the file.
+    assert settled(init_adapter=str(tmp_path)).method == Method(AdapterConfig(7))
