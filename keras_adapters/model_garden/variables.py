@@ -64,11 +64,7 @@ def encoder_parts(encoder: tf_keras.layers.Layer, *, adapters: bool = True) -> I
       ValueError: the encoder is of another class, or is not built.
     """
     host = host_of(encoder)
-    if not host.is_built(encoder):
-        raise ValueError(
-            "`encoder` must be built, for it has no variables before: call "
-            f"`encoder(encoder.inputs)` first. Received: {encoder.name!r}, which is not"
-        )
+    host.check_built(encoder)
     yield from host.embedding_parts(encoder)
     named: set[int] = set()
     for index, block in enumerate(host.blocks(encoder)):
