@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
 from train.tasks.files import SPLITS, DataFiles
-from train.tasks.tables import comma_separated, read_lines, tab_separated, with_header
+from train.tasks.tables import quoted, read_lines, tab_separated, with_header
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
@@ -66,7 +66,7 @@ def _read_rows(path: pathlib.Path, text_columns: tuple[str, ...], label_column: 
     elif suffix == ".tsv":
         records = with_header(tab_separated(read_lines(path)), path)
     else:
-        records = with_header(comma_separated(read_lines(path), path), path)
+        records = with_header(quoted(read_lines(path), path), path)
     rows = []
     for line, record in records:
         for column in (*text_columns, label_column):

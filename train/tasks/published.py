@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from train.tasks.data import Row, TaskData, cut_dev_and_test, label_names, to_examples
-from train.tasks.tables import comma_separated, named, read_lines, tab_separated, with_header
+from train.tasks.tables import named, quoted, read_lines, tab_separated, with_header
 
 # Most of the files come from spreadsheets, some in Windows' encoding, and Python's cp1252
 # knows a few bytes less than latin-1.
@@ -88,7 +88,7 @@ def _rows(source: Published, path: pathlib.Path) -> Iterator[Row]:
     if source.header:
         records = named(tab_separated(lines), source.header, path)
     else:
-        records = with_header(comma_separated(lines, path), path)
+        records = with_header(quoted(lines, path), path)
     for line, record in records:
         missing = [column for column in (source.text, source.label) if column not in record]
         if missing:

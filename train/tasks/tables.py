@@ -45,14 +45,19 @@ def tab_separated(lines: Iterable[str]) -> Fields:
             yield number, line.split("\t")
 
 
-def comma_separated(lines: Iterable[str], path: pathlib.Path) -> Fields:
+def quoted(lines: Iterable[str], path: pathlib.Path, separator: str = ",") -> Fields:
     """Yields fields quoted as in RFC 4180; blank lines are skipped.
+
+    Args:
+      lines: the file's, with their ends.
+      path: the file, for errors.
+      separator: the character between fields.
 
     Raises:
       ValueError: the quoting is wrong; the text names `path` and the row's line.
     """
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
     try:
         for fields in reader:

