@@ -34,14 +34,13 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
       FileNotFoundError: a file of the task is not there.
     """
     task = TASKS[config.task]
-    recipe = None
-    if config.method is None or config.method.name == "adapters":
-        recipe = task.recipe_for(config.model.encoder)
+    recipe = task.recipe_for(config.model.encoder)
     init = _read_init_adapter(config)
     method = config.method or Method.of(init.method.insertion if init else _adapters(recipe))
     fit, model, keep = config.fit, config.model, config.keep
-    rate = recipe.learning_rate if recipe else METHODS[method.name].learning_rate
-    epochs = recipe.epochs if recipe else _EPOCHS
+    known = recipe.rate_for(method.name) if recipe else None
+    rate = known or METHODS[method.name].learning_rate
+    epochs = recipe.epochs if known else _EPOCHS
     longest = encoder.config["max_position_embeddings"]
     settled = dataclasses.replace(
         config,

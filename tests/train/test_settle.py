@@ -138,11 +138,19 @@ def test_a_tasks_recipe_is_the_default_of_adapters():
     assert (full.fit.learning_rate, full.fit.epochs) == (METHODS["full"].learning_rate, 3)
 
 
+def test_a_recipe_may_have_a_rate_for_fine_tuning():
+    for task, rate in (("reuters_r52", 1e-4), ("20_newsgroups", 2e-4)):
+        assert settled(task, method="full").fit.learning_rate == rate
+        assert settled(task, method="top_layers", top_layers=1).fit.learning_rate == rate
+        norms = settled(task, method="layer_norm").fit.learning_rate
+        assert norms == METHODS["layer_norm"].learning_rate
+
+
 def test_a_recipe_of_one_encoder_is_not_for_others(make_tiny_folder, tmp_path):
-    recipe = TASKS["reuters_r8"].recipe
+    recipe = TASKS["reuters_r52"].recipe
     encoder = str(make_tiny_folder(tmp_path / "encoder"))
-    rate = settled(encoder=encoder).fit.learning_rate
-    assert rate == METHODS["adapters"].learning_rate != recipe.learning_rate
+    rate = settled("reuters_r52", method="full", encoder=encoder).fit.learning_rate
+    assert rate == METHODS["full"].learning_rate != recipe.full_learning_rate
 
 
 def test_a_size_that_is_left_open_is_that_of_the_adapter_to_start_from(tmp_path):

