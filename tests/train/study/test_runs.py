@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 
@@ -12,9 +13,21 @@ from train.config import RunConfig
 from train.settle import settle
 from train.study.runs import command, read_runs
 
-# A value unlike the default for each field of adapters; later fields have theirs by type.
-OTHER = {"size": 8, "activation": "relu", "init_stddev": 1e-3, "dropout": 0.25}
-OTHER |= {"places": ("attention",), "layers": (0, 2)}
+# A value unlike the default for each field of adapters, and how its flag says it.
+OTHER = {
+    "size": (8, "8"),
+    "reduction_factor": (16, "16"),
+    "activation": ("relu", "relu"),
+    "init_stddev": (1e-3, "0.001"),
+    "dropout": (0.25, "0.25"),
+    "places": (("attention",), "attention"),
+    "layers": ((0, 2), "0,2"),
+    "form": ("parallel", "parallel"),
+    "norm": ("layer", "layer"),
+    "hidden_layers": (2, "2"),
+    "scale": (4.0, "4.0"),
+    "gate": (True, "true"),
+}
 SETTINGS = {
     "size": {"adapter_size": 8},
     "all of the fit": {
@@ -98,13 +111,10 @@ def test_only_what_differs_from_the_defaults_is_said(tmp_path, write_run):
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(AdapterConfig)])
 def test_each_field_of_adapters_has_a_flag(tmp_path, write_run, field):
-    if field not in OTHER:
-        pytest.fail(f"say in OTHER a value of {field} that is not the default")
-    adapters = AdapterConfig(**{field: OTHER[field]})
-    config = RunConfig("reuters_r8", Method(adapters))
+    value, text = OTHER[field]
+    config = RunConfig("reuters_r8", Method(AdapterConfig(**{field: value})))
     folder = write_run(tmp_path / "run", results={"seed": 0})
-    flag = {"size": "8", "places": "attention", "layers": "0,2"}.get(field, str(OTHER[field]))
-    assert f"--adapter_{field}={flag}" in command(kept(folder, config))
+    assert f"--adapter_{field}={text}" in command(kept(folder, config))
     if f"adapter_{field}" in RunConfig.setting_names():
         assert (
             parse(command(kept(folder, config))).identity()["method"]
@@ -141,13 +151,8 @@ def test_runs_at_any_depth_by_path(tmp_path, write_run):
 
 
 def test_a_run_tells_what_it_is(tmp_path, write_run):
-    folder = (
-        write_run(tmp_path, "mrpc", data_dir="glue", dev=0.75, method="top_layers", top_layers=2)
-        if not tmp_path.exists()
-        else write_run(
-            tmp_path / "run", "mrpc", data_dir="glue", dev=0.75, method="top_layers", top_layers=2
-        )
-    )
+    settings = {"data_dir": "glue", "method": "top_layers", "top_layers": 2}
+    folder = write_run(tmp_path / "run", "mrpc", dev=0.75, **settings)
     (run,), _ = read_runs(folder)
     assert (run.task, run.method, run.seed, run.metric) == ("mrpc", "top_layers", 0, "f1")
     assert (run.score(), run.splits, run.label) == (0.75, ("dev",), "top 2 layers")
@@ -194,10 +199,17 @@ def test_a_folder_that_is_not_there(tmp_path):
         read_runs(tmp_path / "gone")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, write_run):
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, write_run, monkeypatch):
     write_run(tmp_path / "run")
-    (tmp_path / "closed").mkdir(mode=0)
-    runs, (left_out,) = read_runs(tmp_path)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    runs, left_out = read_runs(tmp_path)
     assert len(runs) == 1
-    assert "closed: it cannot be read" in left_out
+    assert left_out == [f"{tmp_path / 'closed'}: it cannot be read: Permission denied"]
