@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from train.study.labels import variant
 from train.study.runs import Run, command, read_runs
@@ -172,11 +172,16 @@ def points(group: Group, split: str) -> dict[int, float]:
     return {run.seed: 100 * run.score(split) for run in group.runs if split in run.splits}
 
 
-def is_default(run: Run) -> bool:
-    """Whether a run is of a method itself and not of a variant of it."""
-    plain = not run.insertion or not variant(run.insertion)
+def is_default(run: Run, but: Collection[str] = ()) -> bool:
+    """Whether a run is of a method itself and not of a variant of it.
+
+    Args:
+      run: the run.
+      but: fields of adapters that may differ.
+    """
+    varied = set(variant(run.insertion)) - set(but) if run.insertion else set()
     started = run.config["model"].get("init_adapter")
-    return plain and not started and not (run.insertion and run.trains == "nothing")
+    return not varied and not started and not (run.insertion and run.trains == "nothing")
 
 
 def same_size(run: Run) -> int | None:

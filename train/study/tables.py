@@ -78,21 +78,20 @@ def comparisons(condition: Condition) -> Table | None:
         if len(pairs) > 1:
             rows.append((row.label, f"all {len(pairs)}", *_tested(chain(*pairs.values()))))
         rows += [(row.label, task, *_tested(found)) for task, found in pairs.items()]
-    return (
-        Table(
-            f"comparisons-{condition.slug}",
-            f"Against full fine-tuning: {condition.title}",
-            "Each pair is a run of the method and one of full fine-tuning with the same seed on the "
-            "same task, both with the settings that dev chose. The difference is the method's score "
-            "less that of full fine-tuning, in points: mean ± standard deviation over pairs. Both "
-            f"tests are two-sided, and say nothing of fewer than {LEAST_PAIRS} pairs; pairs of "
-            "different tasks are treated alike, and p is not corrected for the number of tests.",
-            ("method", "tasks", "pairs", "difference", "p, paired t-test", "p, sign flips"),
-            tuple(rows),
-            (("p, paired t-test", ".3f"), ("p, sign flips", ".3f")),
-        )
-        if rows
-        else None
+    if not rows:
+        return None
+    return Table(
+        f"comparisons-{condition.slug}",
+        f"Against full fine-tuning: {condition.title}",
+        "Each pair is a run of the method and one of full fine-tuning with the same seed on the "
+        "same task, both with the settings that dev chose. The difference is the method's score "
+        "less that of full fine-tuning, in points: mean ± standard deviation over pairs. Both "
+        f"tests are two-sided, and say nothing of fewer than {LEAST_PAIRS} pairs; pairs of "
+        "different tasks are treated alike, and p is not corrected for the number of tests. With "
+        "signs flipped, the least p that n pairs can have is 2 to the power of 1 - n.",
+        ("method", "tasks", "pairs", "difference", "p, paired t-test", "p, sign flips"),
+        tuple(rows),
+        (("p, paired t-test", ".3f"), ("p, sign flips", ".3f")),
     )
 
 
@@ -144,8 +143,8 @@ def variants(condition: Condition) -> Table | None:
         f"Variants of adapters: {condition.title}",
         "Each cell is the variant's score less that of default adapters of the same size, in "
         "points: mean ± standard deviation over the seeds that both have, with their number in "
-        "brackets. The settings of each were chosen by the mean score on dev. Nothing stands where "
-        "there are no default adapters of that size, or no seeds in common.",
+        "brackets. The settings of each were chosen by the mean score on dev; the table of chosen "
+        "settings says of how many, and more tried are an advantage. Nothing stands where there are no default adapters of that size, or no seeds in common.",
         (
             "variant",
             "trained parameters",
