@@ -144,7 +144,8 @@ def variants(condition: Condition) -> Table | None:
         "Each cell is the variant's score less that of default adapters of the same size, in "
         "points: mean ± standard deviation over the seeds that both have, with their number in "
         "brackets. The settings of each were chosen by the mean score on dev; the table of chosen "
-        "settings says of how many, and more tried are an advantage. Nothing stands where there are no default adapters of that size, or no seeds in common.",
+        "settings says of how many, and more tried are an advantage. Nothing stands where there "
+        "are no default adapters of that size, or no seeds in common.",
         (
             "variant",
             "trained parameters",
