@@ -56,7 +56,9 @@ def figures(evidence: Evidence) -> Drawn:
     drawn = tuple(figure for found in kinds.values() for figure in found)
     if any(figure.name.startswith("parameters-squad") for figure in drawn):
         del kinds["squad"]
-    missing = (_missing(kind, evidence.runs[0]) for kind, found in kinds.items() if not found)
+    # A run with adapters, if there is one, for those can be removed.
+    example = next((run for run in evidence.runs if run.insertion), evidence.runs[0])
+    missing = (_missing(kind, example) for kind, found in kinds.items() if not found)
     return Drawn(drawn, tuple(missing), tuple(left_out))
 
 
@@ -77,26 +79,25 @@ def _heatmaps(evidence: Evidence) -> tuple[list[Figure], list[str]]:
 
 def _missing(kind: str, run: Run) -> Missing:
     """Says what would give a figure: of `run`'s task, where the figure is of any."""
-    task, files = run.task, run.config["files"]
+    files = run.config["files"]
     places = {name: files.get(name) for name in ("data_dir", "train_file")}
-    words = ["python", "-m", "train.run", f"--task={task}"]
+    words = ["python", "-m", "train.sweep", f"--tasks={run.task}"]
     words += [f"--{name}={value}" for name, value in places.items() if value]
-    train = shlex.join(words)
-    squad = "python -m train.run --task=squad --data_dir=DIR"
-    sizes = "for size in 2 8 64 256; do {} --adapter_size=$size; done"
+    sweep = shlex.join(words)
     return {
         "relative": Missing(
             "Figures 1 and 3 of the paper: scores relative to full fine-tuning, by parameters",
-            f"{sizes.format(train)}; {train} --method=full; "
-            f"for n in 1 2 3; do {train} --method=top_layers --top_layers=$n; done",
+            f"{sweep} --methods=adapters,top_layers,full --adapter_sizes=2,8,64,256 "
+            "--top_layers=1,2,3 --output_dir=sweeps/relative",
         ),
         "parameters": Missing(
             "Figure 4 of the paper: scores by trained parameters",
-            f"{sizes.format(train)}; {train} --method=layer_norm",
+            f"{sweep} --methods=adapters,layer_norm --adapter_sizes=2,8,64,256 "
+            "--output_dir=sweeps/sizes",
         ),
         "squad": Missing(
             "Figure 5 of the paper: F1 on SQuAD by trained parameters",
-            f"{sizes.format(squad)}; {squad} --method=full",
+            "python -m train.sweep --grid=houlsby_squad --data_dir=DIR --output_dir=sweeps/squad",
         ),
         "ablation": Missing(
             "Figure 6, left, of the paper: adapters of a span of layers removed",
@@ -104,12 +105,11 @@ def _missing(kind: str, run: Run) -> Missing:
         ),
         "init": Missing(
             "Figure 6, right, of the paper: scores by the spread of initial kernels",
-            f"for s in 1e-4 1e-3 1e-2 1e-1; do {train} --adapter_size=64 --adapter_init_stddev=$s "
-            "--output_dir=runs/init-$s; done",
+            f"{sweep} --init_stddevs=1e-5,1e-4,1e-3,1e-2,1e-1 --output_dir=sweeps/init",
         ),
         "examples": Missing(
             "Scores by the number of training examples",
-            f"for n in 100 300 1000; do {train} --max_train_examples=$n "
-            "--output_dir=runs/examples-$n; done",
+            f"{sweep} --methods=adapters,full --train_sizes=100,300,1000,all "
+            "--output_dir=sweeps/examples",
         ),
     }[kind]

@@ -78,8 +78,7 @@ def _table(table: Table) -> str:
     )
     rows = "".join(f"<tr>{_row(table, row, numeric)}</tr>\n" for row in table.rows)
     title = escape(table.title)
-    return f"""<p>{escape(table.note)}</p>
-<div class="scroll" tabindex="0" role="region" aria-label="{title}">
+    return f"""<div class="scroll" tabindex="0" role="region" aria-label="{title}">
 <table id="table-{escape(table.name)}">
 <thead><tr>
 {headings}</tr></thead>
@@ -87,6 +86,7 @@ def _table(table: Table) -> str:
 {rows}</tbody>
 </table>
 </div>
+<p class="note">{escape(table.note)}</p>
 <p class="files">{_links("tables", table.name, ("csv", "md"))}</p>
 """
 

@@ -11,7 +11,8 @@ h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.2rem; line-height: 1.3; margin: 2.5rem 0 0.5rem; }
 p, ul, figcaption { max-width: 48rem; }
 a { color: var(--link); }
-.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 4px; }
+.scroll { overflow-x: auto; width: fit-content; max-width: 100%; margin: 0.75rem 0;
+  border: 1px solid var(--line); border-radius: 4px; }
 table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.6rem; text-align: left; font-weight: normal; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
@@ -19,7 +20,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; }
 thead th { background: var(--head); padding: 0; vertical-align: bottom; }
 thead button { all: unset; box-sizing: border-box; width: 100%; padding: 0.4rem 0.6rem;
-  cursor: pointer; font-weight: 600; text-align: inherit; }
+  min-width: 6rem; cursor: pointer; font-weight: 600; text-align: inherit; white-space: normal; }
 thead button::after { content: " \\2195"; opacity: 0.4; }
 th[aria-sort=ascending] button::after { content: " \\2191"; opacity: 1; }
 th[aria-sort=descending] button::after { content: " \\2193"; opacity: 1; }
@@ -32,7 +33,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: 0.5rem; backgroun
   border-radius: 4px; font-size: 0.875rem; }
 figure { margin: 0; }
 figure img { display: block; width: 100%; min-width: 32rem; max-width: 44rem; background: white; }
-figcaption, .files { font-size: 0.875rem; }
+figcaption, .note, .files { font-size: 0.875rem; margin: 0.5rem 0; }
 """
 
 SCRIPT = """

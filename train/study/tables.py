@@ -44,12 +44,12 @@ def results(condition: Condition) -> Table:
                 row.label,
                 *(row.score(column) for column in columns),
                 *([row.average(columns)] if len(tasks) > 1 else []),
-                None if multiple is None else f"{multiple:.2f}x",
+                multiple,
                 statistics.fmean(percent),
             )
         )
     several = ["average"] if len(tasks) > 1 else []
-    of_tasks = f"parameters of {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+    of_tasks = f"parameters of {len(tasks)} task{'s' if len(tasks) > 1 else ''}, x base"
     return Table(
         f"results-{condition.slug}",
         f"Methods: {condition.title}",
