@@ -55,13 +55,11 @@ def by_task(condition: Condition) -> list[Figure]:
     """Draws the paper's figures 4 and 5: for each task the score by trained parameters."""
     drawn = []
     singles = [row for row in method_rows(condition) if row.role not in (*_WIDE, "adapters 64")]
+    wide = {method: width_rows(condition, method) for method in _WIDE}
     for task in condition.tasks:
         column = next(column for column in condition.columns if column.task == task)
-        series = [
-            line
-            for method in _WIDE
-            if (line := _widths(width_rows(condition, method), method, column))
-        ]
+        lines = [_widths(rows, method, column) for method, rows in wide.items()]
+        series = [line for line in lines if line]
         if not any(len(line.x) > 1 for line in series):
             continue
         for row in singles:

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from train.study.evidence import Evidence, Score, command_line, points
+from train.study.evidence import Condition, Evidence, Score, command_line, points
 from train.study.runs import Run
-from train.study.selection import Group, best
+from train.study.selection import Group, Selected, best
 from train.study.table import SCORES, Table
 
 # Settings that have a column of their own, by heading.
@@ -26,7 +26,8 @@ def selected(evidence: Evidence) -> Table:
     """Returns the settings that dev chose for each method on each task, and what was tried."""
     rows = []
     for condition in evidence.conditions:
-        for choice in best(condition.runs):
+        choices = sorted(best(condition.runs), key=lambda choice: _order(condition, choice))
+        for choice in choices:
             chosen, first = choice.chosen, choice.chosen.first
             rows.append(
                 (
@@ -98,6 +99,11 @@ def all_runs(evidence: Evidence) -> Table:
         (*_RATE, ("seconds", ".0f"), ("examples/s", ".1f")),
         commands="command",
     )  # fmt: skip
+
+
+def _order(condition: Condition, choice: Selected) -> tuple[str, str, int, str]:
+    first = choice.chosen.first
+    return condition.task_of(first), first.method, first.trained, first.label
 
 
 def _examples(run: Run) -> int | None:

@@ -35,7 +35,8 @@ def page(evidence: Evidence, tables: Sequence[Table], drawn: Drawn) -> str:
     left_out = (*evidence.left_out, *drawn.left_out)
     if left_out:
         sections.append(("left-out", "Left out", _list(left_out)))
-    count = f"{len(evidence.runs)} run{'s' if len(evidence.runs) > 1 else ''}"
+    count = len(evidence.runs)
+    heading = f"What {count} runs show" if count > 1 else "What one run shows"
     where = "; ".join(condition.title for condition in evidence.conditions)
     contents = "".join(
         f'<li><a href="#{escape(name)}">{escape(title)}</a></li>\n' for name, title, _ in sections
@@ -51,12 +52,12 @@ def page(evidence: Evidence, tables: Sequence[Table], drawn: Drawn) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="{GENERATOR}">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>What {count} show</title>
+<title>{heading}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>What {count} show</h1>
+<h1>{heading}</h1>
 <p>{escape(where)}. Click on a heading to sort its table.</p>
 <nav aria-label="Contents">
 <ul>

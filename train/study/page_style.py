@@ -17,13 +17,14 @@ table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: ta
 th, td { padding: 0.3rem 0.6rem; text-align: left; font-weight: normal; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
+tbody th { white-space: normal; min-width: 8rem; max-width: 16rem; }
 .number { text-align: right; }
 thead th { background: var(--head); padding: 0; vertical-align: bottom; }
 thead button { all: unset; box-sizing: border-box; width: 100%; padding: 0.4rem 0.6rem;
   min-width: 6rem; cursor: pointer; font-weight: 600; text-align: inherit; white-space: normal; }
-thead button::after { content: " \\2195"; opacity: 0.4; }
-th[aria-sort=ascending] button::after { content: " \\2191"; opacity: 1; }
-th[aria-sort=descending] button::after { content: " \\2193"; opacity: 1; }
+thead button::after { content: "\\a0\\2195"; opacity: 0.4; }
+th[aria-sort=ascending] button::after { content: "\\a0\\2191"; opacity: 1; }
+th[aria-sort=descending] button::after { content: "\\a0\\2193"; opacity: 1; }
 thead button:focus-visible, .scroll:focus-visible { outline: 2px solid var(--link);
   outline-offset: -2px; }
 td code { display: inline-block; max-width: 24rem; overflow: hidden; text-overflow: ellipsis;
@@ -32,7 +33,7 @@ td .copy { margin-right: 0.5rem; font: inherit; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: 0.5rem; background: var(--head);
   border-radius: 4px; font-size: 0.875rem; }
 figure { margin: 0; }
-figure img { display: block; width: 100%; min-width: 32rem; max-width: 44rem; background: white; }
+figure img { display: block; width: clamp(32rem, 90vw, 42rem); background: white; }
 figcaption, .note, .files { font-size: 0.875rem; margin: 0.5rem 0; }
 """
 

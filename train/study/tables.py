@@ -49,7 +49,7 @@ def results(condition: Condition) -> Table:
             )
         )
     several = ["average"] if len(tasks) > 1 else []
-    of_tasks = f"parameters of {len(tasks)} task{'s' if len(tasks) > 1 else ''}, x base"
+    of_tasks = f"parameters of {len(tasks)} task{'s' if len(tasks) > 1 else ''}, × base"
     return Table(
         f"results-{condition.slug}",
         f"Methods: {condition.title}",
@@ -135,21 +135,24 @@ def variants(condition: Condition) -> Table | None:
     columns, rows = condition.columns, []
     for label, runs in sorted(labels.items(), key=lambda item: (_width_of(item[1][0]), item[0])):
         variant, default = _rows_of_variant(condition, label, runs)
-        cells = [_difference(variant, default, column) for column in columns]
+        pairs = [
+            (variant.score(column), _difference(variant, default, column)) for column in columns
+        ]
         trained = round(statistics.fmean(s.chosen.first.trained for s in variant.chosen.values()))
-        rows.append((label, trained, *cells, *_mean_difference(variant, default, condition)))
+        mean = _mean_difference(variant, default, condition)
+        rows.append((label, trained, *chain(*pairs), *mean))
     return Table(
         f"variants-{condition.slug}",
         f"Variants of adapters: {condition.title}",
-        "Each cell is the variant's score less that of default adapters of the same size, in "
-        "points: mean ± standard deviation over the seeds that both have, with their number in "
-        "brackets. The settings of each were chosen by the mean score on dev; the table of chosen "
-        "settings says of how many, and more tried are an advantage. Nothing stands where there "
-        "are no default adapters of that size, or no seeds in common.",
+        f"{SCORES} A difference is the variant's score less that of default adapters of the same "
+        "size, over the seeds that both have. The settings of each were chosen by the mean score "
+        "on dev; the table of chosen settings says of how many, and more tried are an advantage. "
+        "No difference stands where there are no default adapters of that size, or no seeds in "
+        "common.",
         (
             "variant",
             "trained parameters",
-            *(column.title for column in columns),
+            *chain(*((column.title, f"difference, {column.title}") for column in columns)),
             *(["mean difference"] if len(condition.tasks) > 1 else []),
         ),
         tuple(rows),

@@ -12,8 +12,6 @@ import sys
 import pytest
 from websockets.sync.client import connect
 
-from train.study.evidence import gather
-from train.study.figures import figures
 from train.study.page import page
 from train.study.tables import tables
 
@@ -110,10 +108,9 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(study, tmp_path_factory):
-    evidence = gather([study])
+def url(evidence, drawn, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "index.html"
-    path.write_text(page(evidence, tables(evidence), figures(evidence)), encoding="utf-8")
+    path.write_text(page(evidence, tables(evidence), drawn), encoding="utf-8")
     return path.as_uri()
 
 

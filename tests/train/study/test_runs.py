@@ -135,7 +135,7 @@ def test_fields_that_are_not_there_or_not_known(tmp_path, write_run):
         "--adapter_gate=true",
         "--adapter_reduction_factor=16",
     ]
-    assert run.label == "adapters 1/16, parallel, scale 4.0, gate"
+    assert run.label == "adapters 1/16, parallel, scale 4, gate"
 
 
 def test_runs_at_any_depth_by_path(tmp_path, write_run):
