@@ -67,7 +67,7 @@ def write_run():
         test=None,
         insertion=None,
         results=None,
-        checksums=None,
+        kept=None,
         **settings,
     ):
         if settings.get("method", "adapters") == "adapters":
@@ -79,7 +79,7 @@ def write_run():
         names = TASKS[task].metrics
         scores = {"dev": dev} if test is None else {"dev": dev, "test": test}
         content = config.to_json_dict() | {"data": 7, "encoder": config.model.encoder}
-        content |= {"encoder_files": "f"} | (checksums or {})
+        content |= {"encoder_files": "f"}
         content["method"]["insertion"] = content["method"]["insertion"] and (
             content["method"]["insertion"] | (insertion or {})
         )
@@ -104,7 +104,7 @@ def write_run():
             "versions": {"tensorflow": "2.20.0"},
         }
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(content))
+        (folder / "config.json").write_text(json.dumps(content | (kept or {})))
         (folder / "results.json").write_text(json.dumps(finished | (results or {})))
         return folder
 

@@ -13,6 +13,7 @@ from train.study.labels import variant
 from train.study.runs import Run, command, read_runs
 from train.study.selection import Group, Selected, best, groups
 
+NO_ENCODER = "no encoder"
 _MARKED = 8  # Digits that tell checksums apart for a person.
 
 
@@ -119,11 +120,21 @@ class Evidence:
 
     @property
     def conditions(self) -> list[Condition]:
-        """The conditions that there are runs of: by encoder, those of all examples first."""
+        """The conditions that there are runs of: by encoder, those of all examples first.
+
+        Runs without an encoder are beside those of every encoder.
+        """
         task_of, encoder_of = self.task_names(), self.encoder_names()
         found: dict[tuple[str, int | None], list[Run]] = {}
         for run in self.runs:
-            found.setdefault((encoder_of(run), run.max_train_examples), []).append(run)
+            if run.encoder is not None:
+                found.setdefault((encoder_of(run), run.max_train_examples), []).append(run)
+        for run in self.runs:
+            if run.encoder is None:
+                limit = run.max_train_examples
+                homes = [key for key in found if key[1] == limit]
+                for key in homes or [(NO_ENCODER, limit)]:
+                    found.setdefault(key, []).append(run)
         order = sorted(found, key=lambda key: (key[0], key[1] is not None, -(key[1] or 0)))
         return [Condition(*key, tuple(found[key]), task_of) for key in order]
 
@@ -133,7 +144,7 @@ class Evidence:
 
     def encoder_names(self) -> Callable[[Run], str]:
         """Returns what gives a run's encoder a name; other weights have another."""
-        return _names(self.runs, lambda run: run.encoder, _encoder_checksum)
+        return _names(self.runs, lambda run: run.encoder or NO_ENCODER, _encoder_checksum)
 
 
 def gather(folders: Iterable[str | os.PathLike]) -> Evidence:

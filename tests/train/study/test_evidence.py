@@ -1,7 +1,16 @@
 import pytest
 
-from train.study.evidence import Column, Score, columns_of, gather, is_default, points
+from train.study.evidence import (
+    Column,
+    Score,
+    columns_of,
+    command_line,
+    gather,
+    is_default,
+    points,
+)
 from train.study.selection import groups
+from train.study.tables import tables
 
 
 def test_a_score_is_the_mean_and_the_deviation_of_a_sample():
@@ -46,11 +55,42 @@ def test_conditions_are_encoders_and_limits(tmp_path, write_run):
     ]
 
 
+NO_BERT = {
+    "kept": {"method": None, "search": {"trials": 50, "seconds": None}, "encoder": None},
+    "results": {
+        "method": "no_bert",
+        "encoder": None,
+        "parameters": {"base": 0, "total": 9, "trained": 9, "trained_percent": 100.0},
+        "search": {"trials": 50, "seconds": 2.5, "best": {}},
+    },
+}
+
+
+def test_runs_without_an_encoder_are_beside_those_of_every_encoder(tmp_path, write_run):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", encoder="./bert")
+    for name, limit in (("c", None), ("d", 10)):
+        write_run(tmp_path / name, method="full", max_train_examples=limit, **NO_BERT)
+    evidence = gather([tmp_path])
+    found = {c.title: [run.label for run in c.runs] for c in evidence.conditions}
+    assert found == {
+        "./bert, all training examples": ["adapters 64", "no BERT"],
+        "minilm_l6, all training examples": ["adapters 64", "no BERT"],
+        "no encoder, at most 10 training examples": ["no BERT"],
+    }
+    flags = command_line(evidence.runs[2])
+    assert flags[3:6] == ["--task=reuters_r8", "--method=no_bert", "--learning_rate=0.001"]
+    assert flags[-1] == "--search_trials=50"
+    listed = {table.name: table for table in tables(evidence)}
+    assert len(listed["runs"].rows) == 4
+    assert "models in a run: 50" in listed["selected"].rows[-1]
+
+
 def test_other_examples_or_weights_of_one_name_are_told_apart(tmp_path, write_run):
     write_run(tmp_path / "a", data_dir="x", task="mrpc")
-    write_run(tmp_path / "b", data_dir="y", task="mrpc", checksums={"data": 123456789012})
+    write_run(tmp_path / "b", data_dir="y", task="mrpc", kept={"data": 123456789012})
     write_run(tmp_path / "c", task="csv", train_file="d/reviews.csv")
-    write_run(tmp_path / "d", checksums={"encoder": "0123456789abcdef"})
+    write_run(tmp_path / "d", kept={"encoder": "0123456789abcdef"})
     evidence = gather([tmp_path])
     name, encoder = evidence.task_names(), evidence.encoder_names()
     assert [name(run) for run in evidence.runs] == [
@@ -60,8 +100,8 @@ def test_other_examples_or_weights_of_one_name_are_told_apart(tmp_path, write_ru
 
 
 def test_one_encoder_under_two_names_is_one(tmp_path, write_run):
-    write_run(tmp_path / "a", checksums={"encoder": "same"})
-    write_run(tmp_path / "b", checksums={"encoder": "same"}, encoder="./copy", seed=1)
+    write_run(tmp_path / "a", kept={"encoder": "same"})
+    write_run(tmp_path / "b", kept={"encoder": "same"}, encoder="./copy", seed=1)
     (condition,) = gather([tmp_path]).conditions
     assert condition.encoder == "minilm_l6"
 
@@ -82,7 +122,7 @@ def test_scores_are_of_test_and_without_one_of_all_splits(tmp_path, write_run):
 def test_what_is_a_method_and_what_a_variant_of_it(tmp_path, write_run):
     changes = ({}, {"method": "full"}, {"insertion": {"form": "parallel"}})
     changes += ({"insertion": {"init_stddev": 0.1}}, {"train_layer_norm": False})
-    changes += ({"init_adapter": "other", "checksums": {"init_adapter": "a"}},)
+    changes += ({"init_adapter": "other", "kept": {"init_adapter": "a"}},)
     for number, settings in enumerate(changes):
         write_run(tmp_path / str(number), **settings)
     runs = gather([tmp_path]).runs
