@@ -8,7 +8,7 @@ from typing import Any
 
 from train.study.evidence import Evidence, Score, command_line, points
 from train.study.runs import Run
-from train.study.selection import Group, best
+from train.study.selection import Group, best, settings
 from train.study.table import SCORES, Table
 
 # Settings that have a column of their own, by heading.
@@ -34,7 +34,7 @@ def selected(evidence: Evidence) -> Table:
             first.label,
             encoder_of(first),
             _examples(first),
-            *(chosen.settings.get(name) for name in _SETTINGS.values()),
+            *_settings(first),
             Score.of(list(points(chosen, "dev").values())),
             len(choice.tried),
             sum(len(group.runs) for group in choice.tried),
@@ -61,7 +61,7 @@ def all_runs(evidence: Evidence) -> Table:
     task_of, encoder_of = evidence.task_names(), evidence.encoder_names()
     rows = []
     for run in evidence.runs:
-        found, settings = run.results, {**run.config["model"], **run.config["fit"]}
+        found = run.results
         speed = found.get("examples_per_second")
         rows.append(
             (
@@ -69,7 +69,7 @@ def all_runs(evidence: Evidence) -> Table:
                 run.label,
                 encoder_of(run),
                 _examples(run),
-                *(settings.get(name) for name in _SETTINGS.values()),
+                *_settings(run),
                 run.seed,
                 *(100 * run.score(s) if s in run.splits else None for s in ("dev", "test")),
                 run.trained,
@@ -97,6 +97,12 @@ def all_runs(evidence: Evidence) -> Table:
         (*_RATE, ("seconds", ".0f"), ("examples/s", ".1f")),
         commands="command",
     )  # fmt: skip
+
+
+def _settings(run: Run) -> list[Any]:
+    """Returns the settings that have columns; those of an encoder's training alone."""
+    found = settings(run) if run.encoder else {}
+    return [found.get(name) for name in _SETTINGS.values()]
 
 
 def _examples(run: Run) -> int | None:

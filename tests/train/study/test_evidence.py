@@ -84,6 +84,7 @@ def test_runs_without_an_encoder_are_beside_those_of_every_encoder(tmp_path, wri
     listed = {table.name: table for table in tables(evidence)}
     assert len(listed["runs"].rows) == 4
     assert "models in a run: 50" in listed["selected"].rows[-1]
+    assert listed["selected"].rows[-1][4:9] == (None,) * 5  # It has no learning rate, and so on.
 
 
 def test_other_examples_or_weights_of_one_name_are_told_apart(tmp_path, write_run):
