@@ -66,7 +66,7 @@ def heatmap(run: Run, task: str, found: Mapping[str, Any], name: str) -> Figure:
             dark = (value - least) / (most - least) < _DARK
             colour = "white" if dark else "black"
             digits = 1 if abs(value) < 9.95 else 0
-            text = f"{value:.{digits}f}".replace("-", "−")
+            text = f"{value:+.{digits}f}".replace("-", "−")
             axes.text(last, first, text, ha="center", va="center", fontsize=8, color=colour)
         axes.set_xticks(range(layers))
         axes.set_yticks(range(layers))
