@@ -105,8 +105,8 @@ def _settings(run: Run) -> list[Any]:
     return [found.get(name) for name in _SETTINGS.values()]
 
 
-def _examples(run: Run) -> int | None:
-    return run.results["examples"].get("train")
+def _examples(run: Run) -> int:
+    return run.results["examples"]["train"]
 
 
 def _tried(groups: Sequence[Group]) -> str:

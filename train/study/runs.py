@@ -213,6 +213,7 @@ def _problem_of_results(config: Mapping[str, Any], results: Mapping[str, Any]) -
     try:
         numbers = {name: results[name] for name in _NUMBERS}
         numbers |= {name: results["parameters"][name] for name in _PARAMETERS}
+        numbers["train's size"] = results["examples"]["train"]
         scores = results["metrics"]
         for split in dict.fromkeys(("dev", *scores)):
             numbers |= {f"{split}'s {m}": scores[split][m] for m in TASKS[task].metrics}

@@ -168,6 +168,7 @@ DAMAGE = {
     "other run": (lambda c, r: (c, r | {"seed": 3}), "are of different runs"),
     "other task": (lambda c, r: (c, r | {"task": "gone"}), "there is no task 'gone'"),
     "no dev": (lambda c, r: (c, r | {"metrics": {}}), "results.json lacks 'dev'"),
+    "no sizes": (lambda c, r: (c, r | {"examples": {}}), "results.json lacks 'train'"),
     "metrics": (lambda c, r: (c, r | {"metrics": [1]}), "results.json is damaged"),
     "NaN": (
         lambda c, r: (c, r | {"metrics": {"dev": {"accuracy": float("nan"), "macro_f1": 0}}}),
