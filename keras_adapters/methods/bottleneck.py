@@ -18,7 +18,14 @@ from keras_adapters.methods.checks import (
 )
 
 PLACES = ("attention", "feed_forward")
-FORMS = ("sequential", "after_norm", "parallel", "parallel_multiplicative")
+# What an adapter of each form reads at its sub-layer.
+READS = {
+    "sequential": "output",
+    "after_norm": "normalised",
+    "parallel": "input",
+    "parallel_multiplicative": "input",
+}
+FORMS = tuple(READS)
 NORMS = ("layer", "batch")
 SCALES = ("learned", "per_channel")
 # Functions of `keras.activations` that are no activations, or none of one tensor to another.
@@ -268,6 +275,21 @@ class AdapterConfig:
             return self
         place = index if self.layers is None else self.layers.index(index)
         return dataclasses.replace(self, size=self.size[place], layers=(index,))
+
+    @property
+    def reads(self) -> str:
+        """What an adapter reads at its sub-layer: `output`, `normalised` or `input`."""
+        return READS[self.form]
+
+    @property
+    def needs_all_positions(self) -> bool:
+        """Whether what it computes of one position depends on which others are computed."""
+        return self.gate
+
+    @property
+    def varies(self) -> bool:
+        """Whether layers differ in their adapters' sizes."""
+        return isinstance(self.size, tuple) and len(set(self.size)) > 1
 
     def width(self, features: int) -> int:
         """Returns the bottleneck's width m for d features, of settings with one size."""

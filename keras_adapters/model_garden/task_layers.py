@@ -19,8 +19,8 @@ import tf_keras
 from official.nlp.modeling.layers import mobile_bert_layers
 
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.insertion import set_class
 from keras_adapters.model_garden.layers import BottleneckAdapter
+from keras_adapters.model_garden.wrapping import set_class
 
 NO_TASK = 0
 POOLINGS = ("pooler", "mean")
