@@ -36,11 +36,12 @@ def adapter_shapes(config: AdapterConfig, hidden_size: int, layers: int) -> dict
     """
     shapes: dict[str, Shape] = {}
     for index in sorted(config.layers or range(layers)):
+        size = config.of_layer(index).width(hidden_size)
         for place in (place for place in _PLACES if place in config.places):
             prefix = f"layer_{index}/{place}/adapter"
-            shapes[f"{prefix}/down/kernel"] = (hidden_size, config.size)
-            shapes[f"{prefix}/down/bias"] = (config.size,)
-            shapes[f"{prefix}/up/kernel"] = (config.size, hidden_size)
+            shapes[f"{prefix}/down/kernel"] = (hidden_size, size)
+            shapes[f"{prefix}/down/bias"] = (size,)
+            shapes[f"{prefix}/up/kernel"] = (size, hidden_size)
             shapes[f"{prefix}/up/bias"] = (hidden_size,)
     return shapes
 

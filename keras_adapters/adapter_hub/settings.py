@@ -62,6 +62,8 @@ _WITHOUT_EFFECT = (
     *("shared_phm_rule", "factorized_phm_rule", "phm_c_init", "phm_init_range", "learn_phm"),
     *("hypercomplex_nonlinearity", "phm_rank", "phm_bias"),
 )
+# What tells other adapters from Houlsby's in an `AdapterConfig`.
+_VARIANTS = ("form", "norm", "hidden_layers", "scale", "gate")
 _KNOWN = (*_REQUIRED, *_HOULSBY, *_WITHOUT_EFFECT, "leave_out", "dropout")
 # What an exported folder says, so that a reader need not know the defaults.
 _SAID = ("original_ln_before", "original_ln_after", "ln_before", "ln_after", "is_parallel")
@@ -128,10 +130,24 @@ def write_bottleneck(config: AdapterConfig, *, hidden_size: int, layers: int) ->
     """Returns AdapterHub's settings of an adapter, for `read_bottleneck` and their package.
 
     Raises:
-      ValueError: they have no name for its activation.
+      ValueError: it is of a variant that is not exported, or they have no name for its
+        activation.
     """
-    # The middle of what gives the size, whatever is lost in the division.
-    factor = hidden_size / (config.size + 0.5)
+    plain = AdapterConfig()
+    for field in _VARIANTS:
+        value = getattr(config, field)
+        if value != getattr(plain, field):
+            raise ValueError(
+                f"`{field}` must be {getattr(plain, field)!r}, for what is exported are the "
+                f"adapters of Houlsby et al. 2019 (double_seq_bn). Received: {field}={shown(value)}"
+            )
+    factor: Any = config.reduction_factor
+    if isinstance(config.size, tuple):
+        chosen = config.layers or range(layers)
+        factor = {str(i): _factor(config.of_layer(i).size, hidden_size) for i in chosen}
+        factor["default"] = min(factor.values())
+    elif config.size is not None:
+        factor = _factor(config.size, hidden_size)
     left_out = [] if config.layers is None else sorted(set(range(layers)) - set(config.layers))
     return {
         **{field: _HOULSBY[field][0] for field in _SAID},
@@ -143,6 +159,11 @@ def write_bottleneck(config: AdapterConfig, *, hidden_size: int, layers: int) ->
         "adapter_residual_before_ln": False,
         "init_weights": "bert",
     }
+
+
+def _factor(size: int, hidden_size: int) -> float:
+    """Returns the middle of what gives a size, whatever is lost in the division."""
+    return hidden_size / (size + 0.5)
 
 
 def read_activation(field: str, name: Any, versioned: bool = True) -> str:
@@ -205,21 +226,16 @@ def _switch(config: Mapping[str, Any], field: str) -> bool:
     return config[field]
 
 
-def _size(reduction: Any, indices: tuple[int, ...], hidden_size: int) -> int:
-    """Returns the one width of the bottlenecks, by their `int(hidden_size // reduction)`."""
+def _size(reduction: Any, indices: tuple[int, ...], hidden_size: int) -> int | tuple[int, ...]:
+    """Returns the widths of the bottlenecks, by their `int(hidden_size // reduction)`."""
     by_layer = {index: reduction for index in indices}
     if isinstance(reduction, dict):
         default = reduction.get("default")
         by_layer = {index: reduction.get(str(index), default) for index in indices}
-    sizes = {}
-    for index, factor in by_layer.items():
+    sizes = []
+    for factor in by_layer.values():
         number = real_number("reduction_factor", factor)
         if number <= 0:
             raise ValueError(f"`reduction_factor` must be above 0. Received: {shown(reduction)}")
-        sizes[index] = max(1, int(min(hidden_size // number, 2**31)))
-    if len(set(sizes.values())) > 1:
-        raise ValueError(
-            "`reduction_factor` must give all layers one size, for an `AdapterConfig` has one. "
-            f"Received: {shown(reduction)}, which gives the sizes {sizes}"
-        )
-    return sizes[indices[0]]
+        sizes.append(max(1, int(min(hidden_size // number, 2**31))))
+    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)

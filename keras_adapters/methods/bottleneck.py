@@ -287,6 +287,11 @@ class AdapterConfig:
         return self.gate
 
     @property
+    def keeps_statistics(self) -> bool:
+        """Whether training changes what it computes beside the steps of the optimiser."""
+        return self.norm == "batch"
+
+    @property
     def varies(self) -> bool:
         """Whether layers differ in their adapters' sizes."""
         return isinstance(self.size, tuple) and len(set(self.size)) > 1

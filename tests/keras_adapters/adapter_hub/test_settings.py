@@ -50,6 +50,8 @@ def test_every_size_comes_back(hidden_size):
     [
         AdapterConfig(size=5, places=("attention",), layers=(0, 3), dropout=0.25),
         AdapterConfig(size=5, places=("feed_forward",), activation="gelu_tanh"),
+        AdapterConfig(size=(5, 7, 5, 3)),
+        AdapterConfig(size=(5, 7), layers=(1, 2)),
         *(AdapterConfig(activation=name) for name in ("relu", "relu6", "silu", "tanh", "mish")),
         *(AdapterConfig(activation=name) for name in ("swish", "sigmoid", "linear", "gelu")),
     ],
@@ -129,7 +131,6 @@ def test_activations_are_the_same_functions():
         ({"reduction_factor": 0}, "`reduction_factor` must be above 0"),
         ({"reduction_factor": True}, "reduction_factor=True"),
         ({"reduction_factor": "16"}, "reduction_factor='16'"),
-        ({"reduction_factor": {"0": 8, "default": 16}}, "one size"),
         ({"reduction_factor": {"0": 8}}, "reduction_factor=None"),
         ({"reduction_factor": 1e-300}, "size"),
         ({"dropout": 1.0}, "dropout=1.0"),
@@ -168,3 +169,33 @@ def test_task_adapters_of_old_name_inverses_without_having_them():
 def test_refuses_to_export_other_activations(activation):
     with pytest.raises(ValueError, match=activation):
         write_bottleneck(AdapterConfig(activation=activation), hidden_size=8, layers=2)
+
+
+def test_a_layer_may_have_a_size_of_its_own():
+    reduction = {"0": 8, "default": 16}
+    assert read(layers=3, reduction_factor=reduction).size == (96, 48, 48)
+    assert read(layers=3, reduction_factor=reduction, leave_out=[0]).size == 48
+    config = AdapterConfig(reduction_factor=7)
+    settings = write_bottleneck(config, hidden_size=768, layers=2)
+    assert settings["reduction_factor"] == 7
+    back = read_bottleneck(settings, hidden_size=768, layers=2, versioned=True, inverts=True)
+    assert back == AdapterConfig(109)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("form", "after_norm"),
+        ("form", "parallel"),
+        ("form", "parallel_multiplicative"),
+        ("norm", "layer"),
+        ("norm", "batch"),
+        ("hidden_layers", 2),
+        ("scale", 4.0),
+        ("scale", "learned"),
+        ("gate", True),
+    ],
+)
+def test_variants_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=f"`{field}` must be .*{field}={value!r}"):
+        write_bottleneck(AdapterConfig(**{field: value}), hidden_size=8, layers=2)
