@@ -28,6 +28,7 @@ from absl import app, flags
 
 from benchmarks.tpu_grid import ENCODERS, STEPS, TOPOLOGIES
 from keras_adapters.atomic import write_text
+from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS
 
 FLAGS = flags.FLAGS
@@ -45,6 +46,7 @@ flags.DEFINE_list("steps", list(STEPS), "Steps.")
 flags.DEFINE_list("topologies", ["v5e", "v4"], f"Of {', '.join(TOPOLOGIES)}.")
 flags.DEFINE_integer("batch_size", 32, "Sequences per chip.", lower_bound=1)
 flags.DEFINE_integer("adapter_size", 64, "The adapters' width.", lower_bound=1)
+flags.DEFINE_string("adapter", "{}", "Further settings of an AdapterConfig, as a JSON object.")
 flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.", lower_bound=1)
 flags.DEFINE_string("json", "runs/tpu_compile.json", "File of the raw numbers.")
 
@@ -72,6 +74,8 @@ def main(argv: Sequence[str]) -> None:
     for encoder, length, method in itertools.product(FLAGS.encoders, FLAGS.lengths, FLAGS.methods):
         rows += _compile_model(encoder, int(length), method, results)
     print(f"Batch {FLAGS.batch_size}, adapters of {FLAGS.adapter_size}, top {FLAGS.top_layers};")
+    if FLAGS.adapter != "{}":
+        print(f"adapters with {FLAGS.adapter};")
     print(", ".join(f"{name} {version}" for name, version in versions.items()), end="\n\n")
     _print_table(rows)
 
@@ -81,6 +85,10 @@ def _check_flags() -> None:
         unknown = [value for value in FLAGS[name].value if value not in choices]
         if unknown:
             raise app.UsageError(f"--{name} takes {', '.join(choices)}, not {', '.join(unknown)}")
+    try:
+        AdapterConfig(**{"size": FLAGS.adapter_size, **json.loads(FLAGS.adapter)})
+    except (TypeError, ValueError) as error:
+        raise app.UsageError(f"--adapter takes settings of an AdapterConfig: {error}") from error
     if not all(length.isdecimal() and int(length) for length in FLAGS.lengths):
         raise app.UsageError(f"--lengths takes numbers of tokens, not {','.join(FLAGS.lengths)}")
 
@@ -117,8 +125,9 @@ def _compile_model(
     encoder: str, length: int, method: str, results: _Results
 ) -> list[dict[str, Any]]:
     """Traces the steps of one model, compiles each and returns the table's rows."""
-    numbers = {name: FLAGS[name].value for name in ("batch_size", "adapter_size", "top_layers")}
-    model = {"encoder": encoder, "length": length, "method": method, **numbers}
+    names = ("batch_size", "adapter_size", "top_layers", "adapter")
+    model = {"encoder": encoder, "length": length, "method": method}
+    model |= {name: FLAGS[name].value for name in names}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         tracing = {**model, "steps": ",".join(FLAGS.steps), "output_dir": folder}

@@ -8,6 +8,7 @@ before the compiler needs it.
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Sequence
 
@@ -35,6 +36,7 @@ flags.DEFINE_list("steps", list(STEPS), "Of train, eval and predict.")
 flags.DEFINE_integer("length", 128, "Tokens in a sequence.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 32, "Sequences in a batch.", lower_bound=1)
 flags.DEFINE_integer("adapter_size", 64, "The bottleneck's width.", lower_bound=1)
+flags.DEFINE_string("adapter", "{}", "Further settings of an AdapterConfig, as a JSON object.")
 flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.")
 flags.DEFINE_string("output_dir", None, "Gets <step>.mlir for each step.", required=True)
 
@@ -42,13 +44,15 @@ flags.DEFINE_string("output_dir", None, "Gets <step>.mlir for each step.", requi
 def main(argv: Sequence[str]) -> None:
     """Builds the model and writes each step."""
     del argv
+    insertion = None
+    if FLAGS.method == "adapters":
+        insertion = AdapterConfig(**{"size": FLAGS.adapter_size, **json.loads(FLAGS.adapter)})
+    top_layers = FLAGS.top_layers if FLAGS.method == "top_layers" else None
+    method = Method.named(FLAGS.method, insertion, top_layers)
     encoder = networks.BertEncoderV2(
-        **ENCODERS[FLAGS.encoder], inner_activation="gelu", output_range=1
-    )
-    method = Method.named(
-        FLAGS.method,
-        AdapterConfig(FLAGS.adapter_size) if FLAGS.method == "adapters" else None,
-        FLAGS.top_layers if FLAGS.method == "top_layers" else None,
+        **ENCODERS[FLAGS.encoder],
+        inner_activation="gelu",
+        output_range=None if insertion and insertion.needs_all_positions else 1,
     )
     model = build_model(encoder, method)
     for step in FLAGS.steps:

@@ -13,10 +13,27 @@ from keras_adapters.bottleneck import Bottleneck
 class BottleneckAdapter(Bottleneck, keras.layers.Layer):
     """Bottleneck adapter as a Keras 3 layer, on any backend.
 
-    Projects its inputs from d features down to `size`, applies `activation`, projects up
+    Projects its inputs x from d features down to m = `size`, applies `activation`, projects up
     to d again and adds the inputs: `x + up(activation(down(x)))`. The kernels start near
-    zero, so a new adapter is nearly the identity. It has `2 * size * d + d + size`
-    parameters.
+    zero, so a new adapter is nearly the identity. It has `2 * m * d + d + m` parameters.
+
+    The options make it one of the variants that are known; what they add to its parameters:
+
+    | option                 | change of the formula                            | parameters    |
+    |------------------------|--------------------------------------------------|---------------|
+    | `norm="layer"`         | down(LayerNorm(x))                               | 2d            |
+    | `norm="batch"`         | down(BatchNorm(x))                               | 2d, and 2d    |
+    |                        |                                                  | not trained   |
+    | `hidden_layers=n`      | n - 1 times activation(dense m -> m) before up   | (n-1)(m² + m) |
+    | `scale=s`              | x + s * up(...)                                  | 0             |
+    | `scale="learned"`      | s is a weight, at first 1                        | 1             |
+    | `scale="per_channel"`  | s is a vector, at first of ones                  | d             |
+    | `gate`                 | x + mean(sigmoid(dense d -> 1 of x)) * up(...)   | d + 1         |
+    | `form="parallel"`      | h + up(...), with h the second call argument     | 0             |
+    | `form="after_norm"`    | the same; see `AdapterConfig` for what x and h   | 0             |
+    |                        | are in a Transformer's block                     |               |
+    | `form=                 | h * (1 + up(...))                                | 0             |
+    | "parallel_multiplicative"` |                                              |               |
 
     Args:
       size: the bottleneck's width m, at least 1; m << d saves parameters.
@@ -25,28 +42,49 @@ class BottleneckAdapter(Bottleneck, keras.layers.Layer):
       init_stddev: standard deviation of the kernels' truncated-normal initial values
         (cut at two standard deviations). Biases start at zero.
       dropout: probability of dropping a unit of the up-projection while training.
+      reduction_factor: instead of `size`: m is `int(d // reduction_factor)`, and at least 1.
+      form: `"sequential"`, `"after_norm"`, `"parallel"` or `"parallel_multiplicative"`.
+      norm: `"layer"`, `"batch"` or nothing. Both have an epsilon of 1e-5; the BatchNorm, over
+        all axes but the last, has a momentum of 0.9.
+      hidden_layers: layers of m units, at least 1.
+      scale: a number above 0, `"learned"` or `"per_channel"`.
+      gate: whether the change is multiplied by a gate, one number for each row of the batch:
+        the mean is over all axes between the first and the last.
       **kwargs: arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-      inputs: `<float>[..., d]`, with d known when the layer is built.
-      training: whether to apply dropout.
+      inputs: `<float>[..., d]`, with d known when the layer is built: what the adapter reads.
+      output: `<float>[..., d]`: what it changes, in all forms but the sequential, which
+        changes its inputs.
+      training: whether to apply dropout, and to normalise by the batch and keep its moments.
 
     Returns:
       `<float>[..., d]`, in the layer's compute dtype.
 
     Raises:
-      ValueError: an argument is out of its range, or d is unknown when building.
+      ValueError: an argument is out of its range, two contradict each other, or d is unknown
+        when building; at a call, `output` is missing or too much.
 
     Example:
     >>> adapter = BottleneckAdapter(64)
     >>> adapter(keras.ops.ones((2, 128, 768))).shape
     (2, 128, 768)
+    >>> parallel = BottleneckAdapter(512, "relu", form="parallel", scale=4)
+    >>> outputs = parallel(inputs, feed_forward(inputs))
 
     Reference:
-      Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2.1.
+      Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", sections 2.1 and
+      3.6; He et al. 2022, "Towards a Unified View of Parameter-Efficient Transfer Learning",
+      of the parallel form; AdapterHub's `adapters/methods/modeling.py`, of scale and gate.
     """
 
     keras = keras
 
     def _zeros(self, shape: tuple[int, ...]) -> Any:
         return keras.ops.zeros(shape)
+
+    def _cast(self, tensor: Any, dtype: Any) -> Any:
+        return keras.ops.cast(tensor, dtype)
+
+    def _mean(self, tensor: Any, axes: tuple[int, ...]) -> Any:
+        return keras.ops.mean(tensor, axis=axes, keepdims=True) if axes else tensor

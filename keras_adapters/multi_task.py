@@ -58,7 +58,8 @@ class MultiTaskModel(tf_keras.Model):
       max_tasks: how many tasks there can be at a time.
       max_outputs: how many outputs a task can have: classes, or 1 of a regression.
       insertion: the most that a task can insert: the largest `size`, the `places` and the
-        `layers` of all, and their one `activation`. `None` leaves room for no adapters. What
+        `layers` of all, and their one `activation`, `form` and `scale`; adapters with a `norm`,
+        more `hidden_layers` or a `gate` have no room. `None` leaves room for no adapters. What
         concerns training, such as `dropout`, does not count.
 
     Call arguments:

@@ -98,6 +98,10 @@ def assemble(
         config.fit.gradient_accumulation_steps,
         config.device.steps_per_execution,
     )
+    insertion = config.method.insertion
+    if getattr(insertion, "keeps_statistics", False):
+        # Parts that are in work at once would change them in any order.
+        execution = dataclasses.replace(execution, parts_at_once=1)
     tf_keras.utils.set_random_seed(config.fit.seed)
     tf.config.experimental.enable_op_determinism()
     policy = "mixed_bfloat16" if config.fit.precision == "bfloat16" else "float32"
@@ -114,7 +118,9 @@ def assemble(
     )
     steps = steps_per_epoch(len(objective.train), config.fit.batch_size)
     with strategy.scope():
-        encoder = load_encoder(files.checkpoint, output_range=objective.output_range)
+        all_positions = getattr(insertion, "needs_all_positions", False)
+        output_range = None if all_positions else objective.output_range
+        encoder = load_encoder(files.checkpoint, output_range=output_range)
         folder.check_encoder(_fingerprint(encoder, files))
         if config.fit.rematerialize:
             rematerialize(encoder)

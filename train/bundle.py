@@ -209,25 +209,36 @@ def check_together(bundled: Sequence[Bundled]) -> None:
     adapted = [each for each in bundled if each.adapter.method.insertion is not None]
     for other in adapted[1:]:
         settings = [each.adapter.method.insertion for each in (adapted[0], other)]
-        if len({(type(each), each.activation) for each in settings}) > 1:
-            raise ValueError(
-                f"--runs: {adapted[0].run} and {other.run} cannot share a bundle: their adapters' "
-                f"activations are {settings[0].activation!r} and {settings[1].activation!r}"
-            )
+        for name in _SHARED:
+            values = [getattr(each, name, type(each)) for each in settings]
+            if values[0] != values[1]:
+                raise ValueError(
+                    f"--runs: {adapted[0].run} and {other.run} cannot share a bundle: their "
+                    f"adapters' {name} is {values[0]!r} and {values[1]!r}"
+                )
+
+
+# In what the adapters of one bundle must be alike.
+_SHARED = ("activation", "form", "norm", "hidden_layers", "scale", "gate")
 
 
 def room_for(bundled: Sequence[Bundled]) -> AdapterConfig | None:
     """Returns the settings that all of the runs' adapters fit in."""
-    settings = [each.adapter.method.insertion for each in bundled]
-    settings = [each for each in settings if each is not None]
+    adapters = [each.adapter for each in bundled if each.adapter.method.insertion is not None]
+    settings = [adapter.method.insertion for adapter in adapters]
     if not settings:
         return None
     layers = None
     if all(each.layers is not None for each in settings):
         layers = tuple(sorted({layer for each in settings for layer in each.layers}))
     return AdapterConfig(
-        size=max(each.size for each in settings),
-        activation=settings[0].activation,
+        size=max(
+            value.shape[0]
+            for adapter in adapters
+            for name, value in adapter.encoder_tensors.items()
+            if name.endswith("/adapter/down/bias")
+        ),
+        **{name: getattr(settings[0], name) for name in _SHARED},
         places=tuple(p for p in PLACES if any(p in each.places for each in settings)),
         layers=layers,
     )

@@ -13,6 +13,7 @@ from typing import Any
 from keras_adapters.adapter_file import DTYPES as ADAPTER_DTYPES
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
+from train.adapter_flags import ADAPTER_FLAGS, adapter_config
 from train.encoders.find import DEFAULT
 from train.fit.workers import WORKER_MINUTES
 from train.tasks.files import DataFiles
@@ -204,7 +205,8 @@ class RunConfig:
       keep: what is kept of it.
 
     Raises:
-      ValueError: there is no such task, or it takes other files.
+      ValueError: there is no such task, it takes other files, or settings of two parts
+        contradict each other.
 
     Example:
     >>> RunConfig.from_settings("mnli", adapter_size=64, data_dir="glue", epochs=3)
@@ -221,18 +223,26 @@ class RunConfig:
     def __post_init__(self) -> None:
         _check_choice("task", self.task, tuple(TASKS))
         check_files(self.task, TASKS[self.task], self.files)
+        insertion = self.method.insertion if self.method else None
+        if self.fit.rematerialize and getattr(insertion, "keeps_statistics", False):
+            raise ValueError(
+                "--rematerialize computes each block twice, so --adapter_norm=batch would count "
+                "each batch twice in its moving statistics: leave out one of them"
+            )
 
     @classmethod
     def from_settings(
         cls,
         task: str,
         method: str = "adapters",
-        adapter_size: int | None = None,
         top_layers: int | None = None,
         train_layer_norm: bool = True,
         **settings: Any,
     ) -> RunConfig:
         """Sorts settings, named as the flags are, into the parts.
+
+        Those of `ADAPTER_FLAGS`, such as `adapter_size`, are the fields of an `AdapterConfig`;
+        where none is given the task's recipe decides, and it gives the size where others are.
 
         Raises:
           ValueError: as the parts and `Method` do.
@@ -242,19 +252,19 @@ class RunConfig:
             part: kind(**{name: settings.pop(name) for name in _names(kind) if name in settings})
             for part, kind in _PARTS.items()
         }
+        adapters = {name: settings.pop(name) for name in ADAPTER_FLAGS if name in settings}
         if settings:
             raise TypeError(f"there are no settings {sorted(settings)}")
-        if method == "adapters" and adapter_size is None and not train_layer_norm:
-            recipe = TASKS[task].recipe_for(parts["model"].encoder) if task in TASKS else None
-            adapter_size = recipe.adapter_size if recipe else AdapterConfig().size
-        chosen = _method(method, adapter_size, top_layers, train_layer_norm)
+        recipe = TASKS[task].recipe_for(parts["model"].encoder) if task in TASKS else None
+        size = recipe.adapter_size if recipe else AdapterConfig().size
+        chosen = _method(method, adapters, size, top_layers, train_layer_norm)
         return cls(task, chosen, **parts)
 
     @staticmethod
     def setting_names() -> tuple[str, ...]:
         """Returns the names of the settings that `from_settings` takes."""
         parts = tuple(name for kind in _PARTS.values() for name in _names(kind))
-        return ("task", "method", "adapter_size", "top_layers", "train_layer_norm", *parts)
+        return ("task", "method", *ADAPTER_FLAGS, "top_layers", "train_layer_norm", *parts)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON types, from which `from_json_dict` makes them again."""
@@ -291,26 +301,31 @@ class RunConfig:
 
 
 def _method(
-    name: str, adapter_size: int | None, top_layers: int | None, train_layer_norm: bool
+    name: str,
+    adapters: dict[str, Any],
+    size: int,
+    top_layers: int | None,
+    train_layer_norm: bool,
 ) -> Method | None:
-    """Returns the method that flags name; `None` for adapters of the recipe's size."""
+    """Returns the method that flags name; `None` for adapters of the recipe's size alone."""
     _check_choice("method", name, tuple(METHODS))
     _check_bool("train_layer_norm", train_layer_norm)
     if name != "adapters" and not train_layer_norm:
         raise ValueError(f"--train_layer_norm=false goes with --method=adapters, not {name}")
-    if name != "adapters" and adapter_size is not None:
-        raise ValueError(f"--adapter_size goes with --method=adapters, not {name}")
+    given = [flag for flag, value in adapters.items() if value is not None]
+    if name != "adapters" and given:
+        raise ValueError(f"--{given[0]} goes with --method=adapters, not {name}")
     if (name == "top_layers") != (top_layers is not None):
         raise ValueError(
             "--top_layers and --method=top_layers go together. "
             f"Received: --method={name}, --top_layers={top_layers}"
         )
     _check_count("top_layers", top_layers)
-    _check_count("adapter_size", adapter_size)
     if name == "adapters":
-        if adapter_size is None:
+        if not given and train_layer_norm:
             return None
-        return Method(AdapterConfig(adapter_size), "layer_norms" if train_layer_norm else "nothing")
+        insertion = adapter_config(adapters, size)
+        return Method(insertion, "layer_norms" if train_layer_norm else "nothing")
     return Method.named(name, top_layers=top_layers)
 
 

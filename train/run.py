@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import flags, logging
 
+from keras_adapters.methods.bottleneck import FORMS, NORMS
 from keras_adapters.methods.method import METHODS
 from train import command
 from train.config import ADAPTER_DTYPES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
@@ -23,9 +24,22 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
 flags.DEFINE_enum("method", "adapters", list(METHODS), "What trains: the transfer method.")
-flags.DEFINE_integer(
-    "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
+flags.DEFINE_list(
+    "adapter_size",
+    None,
+    "Width of the adapters, or one for each layer: 64,64,32. Default: by --task, else 64.",
 )
+flags.DEFINE_float("adapter_reduction_factor", None, "Instead of --adapter_size: features a unit.")
+flags.DEFINE_string("adapter_activation", None, "Keras's name of it. Default: gelu.")
+flags.DEFINE_float("adapter_init_stddev", None, "Of the initial kernels. Default: 0.01.")
+flags.DEFINE_float("adapter_dropout", None, "Dropout inside the adapters. Default: 0.")
+flags.DEFINE_list("adapter_places", None, "attention, feed_forward or both, which is the default.")
+flags.DEFINE_list("adapter_layers", None, "Indices of the blocks with adapters. Default: all.")
+flags.DEFINE_enum("adapter_form", None, FORMS, "Where adapters stand. Default: sequential.")
+flags.DEFINE_enum("adapter_norm", None, NORMS, "Normalisation in the adapters. Default: none.")
+flags.DEFINE_integer("adapter_hidden_layers", None, "Hidden layers of an adapter. Default: 1.")
+flags.DEFINE_string("adapter_scale", None, "A number, learned or per_channel. Default: 1.")
+flags.DEFINE_bool("adapter_gate", None, "Whether a trained gate scales what adapters change.")
 flags.DEFINE_bool(
     "train_layer_norm", True, "--method=adapters: whether the LayerNorms train beside them."
 )

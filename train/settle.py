@@ -10,8 +10,10 @@ from keras_adapters.adapter_file import AdapterFile, read_adapter
 from keras_adapters.fingerprint import digest_all
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
+from train.adapter_flags import as_flags, label
 from train.config import RunConfig
 from train.encoders.find import EncoderFiles
+from train.fit.workers import several_workers
 from train.tasks.recipes import Recipe
 from train.tasks.table import TASKS
 
@@ -61,6 +63,7 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
         ),
     )
     _check_against_encoder(settled, encoder)
+    _check_against_workers(settled)
     config.files.check()
     if os.path.isfile(settled.keep.output_dir):
         raise ValueError(f"--output_dir must name a folder. Received: {settled.keep.output_dir!r}")
@@ -118,7 +121,16 @@ def _check_against_encoder(config: RunConfig, encoder: EncoderFiles) -> None:
         config.method.check_blocks(encoder.config["num_hidden_layers"])
     except ValueError as error:
         given = "--top_layers" if config.method.top_layers is not None else "--method"
-        raise ValueError(f"{given} does not fit the encoder: {error}") from error
+        raise ValueError(f"{given} does not fit the encoder: {as_flags(str(error))}") from error
+
+
+def _check_against_workers(config: RunConfig) -> None:
+    keeps = getattr(config.method.insertion, "keeps_statistics", False)
+    if keeps and several_workers(config.device.strategy, config.device.tpu):
+        raise ValueError(
+            "--adapter_norm=batch goes with one worker: its moving statistics are those of all "
+            "replicas, and the worker that writes the files cannot read the others' alone"
+        )
 
 
 def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:
@@ -134,7 +146,9 @@ def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:
 
 
 def _name(config: RunConfig, method: Method) -> str:
-    detail = method.top_layers or getattr(method.insertion, "size", "")
+    detail = method.top_layers or ""
+    if isinstance(method.insertion, AdapterConfig):
+        detail = label(method.insertion)
     if method.insertion is not None and method.trains == "nothing":
         detail = f"{detail}_frozen_norms"
     return f"{config.task}-{method.name}{detail}-seed{config.fit.seed}"

@@ -13,7 +13,7 @@ _TAGS = {"spans": "question-answering"}
 _TEXT = """\
 # Adapter `{name}` for {base}
 
-Bottleneck adapters of Houlsby et al. 2019, trained with keras-adapters and converted to the
+Bottleneck adapters, as in Houlsby et al. 2019, trained with keras-adapters and converted to the
 format of the [`adapters`](https://github.com/Adapter-Hub/adapters) package:
 
 ```python

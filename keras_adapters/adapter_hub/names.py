@@ -1,6 +1,6 @@
 """The names of adapters' tensors in AdapterHub's files, and here.
 
-A torch `Linear` keeps [out, in], a Keras kernel [in, out].
+A torch `Linear` keeps [out, in], a Keras kernel [in, out]; a learned scale is [1] there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from keras_adapters.methods.bottleneck import AdapterConfig
 Shape = tuple[int, ...]
 PREFIX = "bert."
 _PLACES = {"attention": "attention.output", "feed_forward": "output"}
-_LINEARS = {"down": "adapter_down.0", "up": "adapter_up"}
+_LINEARS = {"down": "adapter_down.0", "up": "adapter_up", "gate": "gate"}
 _LEAVES = {"kernel": "weight", "bias": "bias"}
 # What stood for `adapters` in files before version 2 of their package.
 _BEFORE = (
@@ -36,13 +36,24 @@ def adapter_shapes(config: AdapterConfig, hidden_size: int, layers: int) -> dict
     """
     shapes: dict[str, Shape] = {}
     for index in sorted(config.layers or range(layers)):
+        size = config.of_layer(index).width(hidden_size)
         for place in (place for place in _PLACES if place in config.places):
             prefix = f"layer_{index}/{place}/adapter"
-            shapes[f"{prefix}/down/kernel"] = (hidden_size, config.size)
-            shapes[f"{prefix}/down/bias"] = (config.size,)
-            shapes[f"{prefix}/up/kernel"] = (config.size, hidden_size)
+            shapes[f"{prefix}/down/kernel"] = (hidden_size, size)
+            shapes[f"{prefix}/down/bias"] = (size,)
+            shapes[f"{prefix}/up/kernel"] = (size, hidden_size)
             shapes[f"{prefix}/up/bias"] = (hidden_size,)
+            if config.gate:
+                shapes[f"{prefix}/gate/kernel"] = (hidden_size, 1)
+                shapes[f"{prefix}/gate/bias"] = (1,)
+            if isinstance(config.scale, str):
+                shapes[f"{prefix}/scale"] = () if config.scale == "learned" else (hidden_size,)
     return shapes
+
+
+def as_theirs(value: np.ndarray) -> np.ndarray:
+    """Returns one of our values in the shape that theirs has."""
+    return value.reshape(1) if value.ndim == 0 else value.T
 
 
 def their_name(name: str, adapter: str) -> str:
@@ -56,12 +67,12 @@ def their_name(name: str, adapter: str) -> str:
     >>> their_name("layer_0/attention/adapter/down/kernel", "mrpc")
     'encoder.layer.0.attention.output.adapters.mrpc.adapter_down.0.weight'
     """
-    block, place, _, linear, leaf = name.split("/")
-    index = block.removeprefix("layer_")
-    return (
-        f"encoder.layer.{index}.{_PLACES[place]}.adapters.{adapter}."
-        f"{_LINEARS[linear]}.{_LEAVES[leaf]}"
-    )
+    block, place, _, *inside = name.split("/")
+    prefix = f"encoder.layer.{block.removeprefix('layer_')}.{_PLACES[place]}.adapters.{adapter}"
+    if inside == ["scale"]:
+        return f"{prefix}.scaling"
+    linear, leaf = inside
+    return f"{prefix}.{_LINEARS[linear]}.{_LEAVES[leaf]}"
 
 
 def present_name(name: str) -> str:
@@ -84,23 +95,25 @@ def renamed(
     Raises:
       ValueError: names are missing or extra or shapes differ; all in one error.
     """
-    found = {
-        names.get(name, name): value.T if names.get(name, "").endswith("/kernel") else value
-        for name, value in tensors.items()
-    }
+    found = {}
+    for name, value in tensors.items():
+        ours = names.get(name, name)
+        # A scalar of ours is one number in a list of theirs.
+        scalar = shapes.get(ours) == () and value.shape == (1,)
+        found[ours] = value[0] if scalar else value.T if ours.endswith("/kernel") else value
     theirs = {ours: name for name, ours in names.items()}
     missing, extra = shapes.keys() - found.keys(), found.keys() - shapes.keys()
     problems = _listed(f"missing: {theirs[name]}" for name in shapes if name in missing)
     problems += _listed(f"extra: {name}" for name in sorted(extra))
     problems += _listed(
         f"shape of {theirs[name]}: {list(tensors[theirs[name]].shape)}, not "
-        f"{list(shape[::-1] if name.endswith('/kernel') else shape)}"
+        f"{list(shape[::-1] if name.endswith('/kernel') else shape or (1,))}"
         for name, shape in shapes.items()
         if name in found and found[name].shape != shape
     )
     if problems:
         raise ValueError("its tensors are not those of its settings:\n  " + "\n  ".join(problems))
-    return {name: np.ascontiguousarray(found[name]) for name in shapes}
+    return {name: np.array(found[name], order="C") for name in shapes}
 
 
 def _listed(problems: Iterable[str]) -> list[str]:

@@ -36,25 +36,41 @@ _THEIRS = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
 _BEFORE_VERSIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
 _REQUIRED = ("mh_adapter", "output_adapter", "reduction_factor", "non_linearity")
 _PLACES = {"attention": "mh_adapter", "feed_forward": "output_adapter"}
-# Houlsby's adapters: each setting that another kind of adapter has otherwise. The first value
-# is the default, and any is the same here.
-_HOULSBY: Mapping[str, tuple[Any, ...]] = {
+# Each setting that an adapter may have otherwise without one here that is the same: its default,
+# and all that is the same here.
+_FIXED: Mapping[str, tuple[Any, ...]] = {
     "architecture": (None,),
-    "original_ln_before": (False,),
     "original_ln_after": (True,),
     "ln_before": (False,),
     "ln_after": (False,),
-    "is_parallel": (False,),
-    "scaling": (1.0, 1),
-    "use_gating": (False,),
-    # Where nothing is normalised before the adapter, the residual is its input either way.
-    "residual_before_ln": (True, False),
     "inv_adapter": (None,),
     "invertible_adapter": (None,),
     "cross_adapter": (False,),
     "phm_layer": (False,),
     "stochastic_depth": (0.0, 0),
 }
+# By form, what tells it from the others: double_seq_bn, seq_bn and par_bn. Where nothing is
+# normalised before the adapter, the residual is its input either way.
+_FORMS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "parallel": {
+        "is_parallel": (True,),
+        "original_ln_before": (False, True),
+        "residual_before_ln": (True, False, "post_add"),
+    },
+    "after_norm": {
+        "is_parallel": (False,),
+        "original_ln_before": (True,),
+        "residual_before_ln": (True,),
+    },
+    "sequential": {
+        "is_parallel": (False,),
+        "original_ln_before": (False,),
+        "residual_before_ln": (True, False),
+    },
+}
+_FORM_DEFAULTS = {"is_parallel": False, "original_ln_before": False, "residual_before_ln": True}
+# By theirs, our scales that train.
+_SCALES = {"learned": "learned", "channel": "per_channel"}
 # What only starts the training, or tells of a setting that is off above.
 _WITHOUT_EFFECT = (
     *("init_weights", "init_weights_seed", "adapter_residual_before_ln"),
@@ -62,10 +78,12 @@ _WITHOUT_EFFECT = (
     *("shared_phm_rule", "factorized_phm_rule", "phm_c_init", "phm_init_range", "learn_phm"),
     *("hypercomplex_nonlinearity", "phm_rank", "phm_bias"),
 )
-_KNOWN = (*_REQUIRED, *_HOULSBY, *_WITHOUT_EFFECT, "leave_out", "dropout")
+_KNOWN = (*_REQUIRED, *_FIXED, *_FORM_DEFAULTS, *_WITHOUT_EFFECT)
+_KNOWN += ("scaling", "use_gating", "leave_out", "dropout")
 # What an exported folder says, so that a reader need not know the defaults.
-_SAID = ("original_ln_before", "original_ln_after", "ln_before", "ln_after", "is_parallel")
-_SAID += ("scaling", "use_gating", "residual_before_ln", "inv_adapter", "cross_adapter")
+_SAID = ("original_ln_after", "ln_before", "ln_after", "inv_adapter", "cross_adapter")
+# What an `AdapterConfig` may have that theirs has not.
+_OURS = ("norm", "hidden_layers")
 
 
 def read_bottleneck(
@@ -89,14 +107,14 @@ def read_bottleneck(
         the text names it and its value.
     """
     config = _checked(config)
-    for field, values in _HOULSBY.items():
+    for field, values in _FIXED.items():
         value = config.get(field, values[0])
-        if not any(type(value) is type(v) and value == v for v in values) and (
+        if not _is_one_of(value, values) and (
             inverts or field not in ("inv_adapter", "invertible_adapter")
         ):
             raise ValueError(
-                f"`{field}` must be {values[0]!r}, for the adapters here are those of Houlsby et "
-                f"al. 2019 (double_seq_bn). Received: {field}={shown(value)}"
+                f"`{field}` must be {values[0]!r}, for there are no other such adapters here. "
+                f"Received: {field}={shown(value)}"
             )
     places = tuple(place for place, field in _PLACES.items() if _switch(config, field))
     if not places:
@@ -121,6 +139,9 @@ def read_bottleneck(
         dropout=real_number("dropout", config.get("dropout", 0.0)),
         places=places,
         layers=indices if left_out else None,
+        form=_read_form(config),
+        scale=_read_scale(config.get("scaling", 1.0)),
+        gate=_switch({"use_gating": False, **config}, "use_gating"),
     )
 
 
@@ -128,13 +149,37 @@ def write_bottleneck(config: AdapterConfig, *, hidden_size: int, layers: int) ->
     """Returns AdapterHub's settings of an adapter, for `read_bottleneck` and their package.
 
     Raises:
-      ValueError: they have no name for its activation.
+      ValueError: it is of a variant that is not exported, or they have no name for its
+        activation.
     """
-    # The middle of what gives the size, whatever is lost in the division.
-    factor = hidden_size / (config.size + 0.5)
+    plain = AdapterConfig()
+    for field in _OURS:
+        value = getattr(config, field)
+        if value != getattr(plain, field):
+            raise ValueError(
+                f"`{field}` must be {getattr(plain, field)!r}, for AdapterHub has no such "
+                f"adapters. Received: {field}={shown(value)}"
+            )
+    if config.form not in _FORMS:
+        raise ValueError(
+            f"`form` must be one of {tuple(_FORMS)}, for AdapterHub has no such adapters. "
+            f"Received: form={config.form!r}"
+        )
+    scales = {ours: theirs for theirs, ours in _SCALES.items()}
+    factor: Any = config.reduction_factor
+    if isinstance(config.size, tuple):
+        chosen = config.layers or range(layers)
+        factor = {str(i): _factor(config.of_layer(i).size, hidden_size) for i in chosen}
+        factor["default"] = min(factor.values())
+    elif config.size is not None:
+        factor = _factor(config.size, hidden_size)
     left_out = [] if config.layers is None else sorted(set(range(layers)) - set(config.layers))
     return {
-        **{field: _HOULSBY[field][0] for field in _SAID},
+        **{field: _FIXED[field][0] for field in _SAID},
+        **{field: values[0] for field, values in _FORMS[config.form].items()},
+        # A float: they take no integer.
+        "scaling": scales.get(config.scale, config.scale),
+        "use_gating": config.gate,
         **{field: place in config.places for place, field in _PLACES.items()},
         "reduction_factor": factor,
         "non_linearity": write_activation(config.activation),
@@ -143,6 +188,39 @@ def write_bottleneck(config: AdapterConfig, *, hidden_size: int, layers: int) ->
         "adapter_residual_before_ln": False,
         "init_weights": "bert",
     }
+
+
+def _factor(size: int, hidden_size: int) -> float:
+    """Returns the middle of what gives a size, whatever is lost in the division."""
+    return hidden_size / (size + 0.5)
+
+
+def _is_one_of(value: Any, values: tuple[Any, ...]) -> bool:
+    return any(type(value) is type(v) and value == v for v in values)
+
+
+def _read_form(config: Mapping[str, Any]) -> str:
+    told = {field: config.get(field, default) for field, default in _FORM_DEFAULTS.items()}
+    for form, fields in _FORMS.items():
+        if all(_is_one_of(told[field], values) for field, values in fields.items()):
+            return form
+    received = ", ".join(f"{field}={shown(value)}" for field, value in told.items())
+    raise ValueError(
+        "`is_parallel`, `original_ln_before` and `residual_before_ln` must be those of "
+        f"double_seq_bn, seq_bn or par_bn, for such are the adapters here. Received: {received}"
+    )
+
+
+def _read_scale(scaling: Any) -> float | str:
+    if isinstance(scaling, str) and scaling in _SCALES:
+        return _SCALES[scaling]
+    number = None if isinstance(scaling, str) else real_number("scaling", scaling)
+    if number is None or number <= 0:
+        raise ValueError(
+            f"`scaling` must be a number above 0 or one of {tuple(_SCALES)}. "
+            f"Received: scaling={shown(scaling)}"
+        )
+    return number
 
 
 def read_activation(field: str, name: Any, versioned: bool = True) -> str:
@@ -205,21 +283,16 @@ def _switch(config: Mapping[str, Any], field: str) -> bool:
     return config[field]
 
 
-def _size(reduction: Any, indices: tuple[int, ...], hidden_size: int) -> int:
-    """Returns the one width of the bottlenecks, by their `int(hidden_size // reduction)`."""
+def _size(reduction: Any, indices: tuple[int, ...], hidden_size: int) -> int | tuple[int, ...]:
+    """Returns the widths of the bottlenecks, by their `int(hidden_size // reduction)`."""
     by_layer = {index: reduction for index in indices}
     if isinstance(reduction, dict):
         default = reduction.get("default")
         by_layer = {index: reduction.get(str(index), default) for index in indices}
-    sizes = {}
-    for index, factor in by_layer.items():
+    sizes = []
+    for factor in by_layer.values():
         number = real_number("reduction_factor", factor)
         if number <= 0:
             raise ValueError(f"`reduction_factor` must be above 0. Received: {shown(reduction)}")
-        sizes[index] = max(1, int(min(hidden_size // number, 2**31)))
-    if len(set(sizes.values())) > 1:
-        raise ValueError(
-            "`reduction_factor` must give all layers one size, for an `AdapterConfig` has one. "
-            f"Received: {shown(reduction)}, which gives the sizes {sizes}"
-        )
-    return sizes[indices[0]]
+        sizes.append(max(1, int(min(hidden_size // number, 2**31))))
+    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)

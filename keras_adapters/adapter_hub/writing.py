@@ -23,7 +23,7 @@ from keras_adapters.adapter_hub.files import (
     write_tensors,
 )
 from keras_adapters.adapter_hub.heads import Head, write_head
-from keras_adapters.adapter_hub.names import PREFIX, adapter_shapes, their_name
+from keras_adapters.adapter_hub.names import PREFIX, adapter_shapes, as_theirs, their_name
 from keras_adapters.adapter_hub.reading import OURS, check_drop
 from keras_adapters.adapter_hub.settings import write_activation, write_bottleneck
 from keras_adapters.atomic import atomic_folder
@@ -110,7 +110,7 @@ def plan_files(
     }
     files: dict[str, Any] = {
         CONFIG: {**common, "config": config, OURS: kept},
-        WEIGHTS: {PREFIX + their_name(ours, name): v.T for ours, v in tensors.items()},
+        WEIGHTS: {PREFIX + their_name(ours, name): as_theirs(v) for ours, v in tensors.items()},
     }
     head = None
     if adapter.head_tensors and "head" not in drop:

@@ -23,8 +23,9 @@ from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.hosts.host import Host
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.insertion import insert, plan, set_class
+from keras_adapters.model_garden.insertion import insert, plan
 from keras_adapters.model_garden.variables import encoder_parts, encoder_variables, own_variables
+from keras_adapters.model_garden.wrapping import set_class
 
 PACKAGE = "keras_adapters"
 

@@ -1,63 +1,31 @@
 """Puts layers into the sites of an encoder's blocks, and takes them out again.
 
-A dropout at a sub-layer's end is replaced by "that dropout, then the layer", so the
-block's own code, variables and checkpoints stay as they are. A projection there becomes
-one that the layer follows.
+How what a block calls is made to compute them too, without a change of its own code, its
+variables or its checkpoints, `wrapping` says.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.hosts.host import Site
+from keras_adapters.model_garden.hosts.host import Site, Tap, inserted_at
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.layers import make_layer
-
-
-class DropoutThenAdapter(tf_keras.layers.Layer):
-    """A block's dropout followed by an inserted layer; stands where the dropout stood.
-
-    Args:
-      dropout: the block's own dropout layer.
-      adapter: a built layer that keeps its inputs' shape.
-
-    Call arguments:
-      inputs: `<float>[batch, seq, hidden]`, a sub-layer's output.
-      training: whether to apply dropout.
-
-    Returns:
-      `<float>[batch, seq, hidden]`.
-    """
-
-    def __init__(
-        self, dropout: tf_keras.layers.Layer, adapter: tf_keras.layers.Layer, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.dropout = dropout
-        self.adapter = adapter
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Returns adapter(dropout(inputs))."""
-        return self.adapter(self.dropout(inputs, training=training), training=training)
-
-
-class ProjectionThenAdapter(tf_keras.layers.EinsumDense):
-    """A block's projection followed by an inserted layer; what `insert_at` makes of one.
-
-    The inserted layer belongs to the block: to freeze the projection is not to freeze it.
-    """
-
-    adapter: tf_keras.layers.Layer
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns adapter(projection(inputs)), `<float>[batch, seq, width]`."""
-        return self.adapter(super().call(inputs))
+from keras_adapters.model_garden.wrapping import (
+    DropoutThenAdapter,
+    NormThenAdapter,
+    ProjectionThenAdapter,
+    TellsInput,
+    TellsOutput,
+    Wire,
+    become,
+    become_again,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +37,14 @@ class Planned:
       site: the place.
       block: that holds the place.
       layer: what is to be put there.
+      reads: what it reads, one of `methods.bottleneck.READS`.
     """
 
     index: int
     site: Site
     block: tf_keras.layers.Layer
     layer: tf_keras.layers.Layer
+    reads: str
 
 
 def plan(
@@ -95,14 +65,17 @@ def plan(
     for index, block in enumerate(blocks):
         lowest.setdefault(id(block), index)
     chosen = config.layers or range(len(blocks))
-    return [
-        Planned(
-            index, site, blocks[index], _make_for(site, blocks[index], config, make or make_layer)
-        )
-        for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen)
-        for site in host.sites(blocks[index])
-        if site.place in config.places
-    ]
+    # Of each block once, though several layers may share it.
+    first = {lowest[id(blocks[index])]: index for index in reversed(chosen)}
+    planned = []
+    for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen):
+        of_layer = config.of_layer(first[index])
+        block = blocks[index]
+        for site in host.sites(block):
+            if site.place in config.places:
+                layer = _make_for(site, block, of_layer, make or make_layer)
+                planned.append(Planned(index, site, block, layer, config.reads))
+    return planned
 
 
 def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
@@ -120,12 +93,12 @@ def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
 def insert(planned: Iterable[Planned]) -> None:
     """Puts layers where they were planned to be."""
     for place in planned:
-        _put(place.site, place.block, place.layer)
+        _put(place)
 
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
-    """Puts a layer at the end of one sub-layer."""
-    _put(site, block, _make_for(site, block, config, make_layer))
+    """Puts a layer of settings with one size at one sub-layer."""
+    _put(Planned(0, site, block, _make_for(site, block, config, make_layer), config.reads))
 
 
 def _make_for(
@@ -141,17 +114,28 @@ def _make_for(
     return layer
 
 
-def _put(site: Site, block: tf_keras.layers.Layer, layer: tf_keras.layers.Layer) -> None:
+def _put(place: Planned) -> None:
+    site, block, layer = place.site, place.block, place.layer
+    if place.reads == "normalised":
+        setattr(block, layer.name, layer)
+        become(site.after.layer, NormThenAdapter, adapter=layer)
+        return
+    wire = None
+    if place.reads == "input":
+        wire = Wire()
+        become(site.input.layer, _TELLS[site.input.side], wire=wire)
     if site.attribute:
         wrapped = DropoutThenAdapter(
-            site.end, layer, dtype=block.dtype_policy, name=f"{site.name}_end"
+            site.end, layer, wire, dtype=block.dtype_policy, name=f"{site.name}_end"
         )
         setattr(block, site.attribute, wrapped)
         return
+    # It is the block that tracks the layer, once.
     setattr(block, layer.name, layer)
-    # Set past Keras, so that it is the block that tracks the layer, once.
-    object.__setattr__(site.end, "adapter", layer)
-    set_class(site.end, ProjectionThenAdapter)
+    become(site.end, ProjectionThenAdapter, adapter=layer, wire=wire)
+
+
+_TELLS = {"input": TellsInput, "output": TellsOutput}
 
 
 def take_out(encoder: tf_keras.layers.Layer) -> None:
@@ -162,19 +146,10 @@ def take_out(encoder: tf_keras.layers.Layer) -> None:
             layer = inserted_at(site)
             if layer is None:
                 continue
-            if site.attribute:
+            if isinstance(site.end, DropoutThenAdapter):
                 setattr(block, site.attribute, site.end.dropout)
             else:
                 delattr(block, layer.name)
-                object.__delattr__(site.end, "adapter")
-                set_class(site.end, tf_keras.layers.EinsumDense)
-
-
-def inserted_at(site: Site) -> tf_keras.layers.Layer | None:
-    """Returns the layer that was put at the end of a sub-layer, if one was."""
-    return getattr(site.end, "adapter", None)
-
-
-def set_class(layer: tf_keras.layers.Layer, cls: type) -> None:
-    """Makes a layer one of another class, past Keras, which tracks what is set on it."""
-    object.__setattr__(layer, "__class__", cls)
+            for own in (site.input, Tap(site.end, "output"), site.after):
+                if own is not None:
+                    become_again(own.layer)

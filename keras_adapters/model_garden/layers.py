@@ -33,10 +33,22 @@ class BottleneckAdapter(Bottleneck, tf_keras.layers.Layer):
     def _zeros(self, shape: tuple[int, ...]) -> tf.Tensor:
         return tf.zeros(shape)
 
+    def _cast(self, tensor: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        return tf.cast(tensor, dtype)
+
+    def _mean(self, tensor: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+        return tf.reduce_mean(tensor, axis=axes, keepdims=True) if axes else tensor
+
 
 # The layer of each kind of insertion, and which of its settings are the layer's arguments.
 _LAYERS: Mapping[type, tuple[type, tuple[str, ...]]] = {
-    AdapterConfig: (BottleneckAdapter, ("size", "activation", "init_stddev", "dropout")),
+    AdapterConfig: (
+        BottleneckAdapter,
+        (
+            *("size", "reduction_factor", "activation", "init_stddev", "dropout"),
+            *("form", "norm", "hidden_layers", "scale", "gate"),
+        ),
+    ),
 }
 
 
@@ -44,7 +56,7 @@ def make_layer(config: AdapterConfig, **kwargs: Any) -> tf_keras.layers.Layer:
     """Returns a new layer of what a method inserts.
 
     Args:
-      config: its settings, of one of the classes `methods.method.INSERTIONS`.
+      config: its settings, of one of the classes `methods.method.INSERTIONS`, with one size.
       **kwargs: arguments of `tf_keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

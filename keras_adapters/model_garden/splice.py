@@ -85,7 +85,29 @@ def check_method(encoder: tf_keras.layers.Layer, method: Method) -> None:
             f"{blocks} layers share one block, and so what it holds. Received: {chosen}"
         )
     if method.insertion is not None:
-        make_layer(method.insertion)
+        _check_insertion(encoder, method.insertion)
+
+
+def _check_insertion(encoder: tf_keras.layers.Layer, config: AdapterConfig) -> None:
+    """Raises a ValueError if the encoder's blocks cannot hold layers of these settings."""
+    host = host_of(encoder)
+    name, blocks = host.encoder_class.__name__, host.blocks(encoder)
+    make_layer(config.of_layer((config.layers or (0,))[0]))
+    if config.varies and host.shares_blocks(encoder):
+        raise ValueError(
+            f"`size` must be one number for {name}, whose layers share one block and so its "
+            f"adapters. Received: size={config.size}"
+        )
+    if config.reads == "normalised" and not all(map(host.normalises_last, blocks)):
+        raise ValueError(
+            f"form={config.form!r} needs blocks that normalise after each residual addition. "
+            f"Received: {name} {encoder.name!r}, whose blocks normalise first (`norm_first`)"
+        )
+    if config.needs_all_positions and encoder.get_config().get("output_range"):
+        raise ValueError(
+            "`gate` is the mean over all positions, so the encoder must compute them all. "
+            f"Received: {name} {encoder.name!r} with `output_range`"
+        )
 
 
 def check_no_adapters(encoder: tf_keras.layers.Layer) -> None:

@@ -19,8 +19,8 @@ import tf_keras
 from official.nlp.modeling.layers import mobile_bert_layers
 
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.insertion import set_class
 from keras_adapters.model_garden.layers import BottleneckAdapter
+from keras_adapters.model_garden.wrapping import set_class
 
 NO_TASK = 0
 POOLINGS = ("pooler", "mean")
@@ -108,26 +108,36 @@ class StackedBottleneck(_Stacked):
     """The bottleneck adapters of many tasks at one place: see `BottleneckAdapter`.
 
     A bottleneck smaller than the room is padded with zeros, of which the up-projection
-    makes nothing; a task without an adapter here has zeros alone, and keeps its inputs.
+    makes nothing; a task without an adapter here has zeros alone, and changes nothing.
 
     Args:
-      config: the room: `size` is the largest bottleneck, `activation` that of all.
+      config: the room: its width is the largest bottleneck's; activation, form and scale are
+        those of all.
       rows: tells whose the rows are; while it tells of none, the layer is not there.
       slots: the number of slots.
 
     Call arguments:
       inputs: `<float>[batch, seq, width]`.
+      output: as `BottleneckAdapter`'s.
 
     Raises:
-      ValueError: Keras has no such activation, or it is not computed unit by unit, or has no
+      ValueError: the settings are of a variant that cannot be stacked (`norm`, `hidden_layers`,
+        `gate`); Keras has no such activation, or it is not computed unit by unit, or has no
         finite value of 0: padding would change the other units.
     """
 
     def __init__(self, config: AdapterConfig, rows: Rows, slots: int, **kwargs: Any) -> None:
+        plain = AdapterConfig()
+        for name in ("norm", "hidden_layers", "gate"):
+            if getattr(config, name) != getattr(plain, name):
+                raise ValueError(
+                    f"`{name}` must be {getattr(plain, name)} for adapters of many tasks to be "
+                    f"stacked. Received: {name}={getattr(config, name)!r}"
+                )
         super().__init__(slots, **kwargs)
         self.config = config
         self._rows = rows
-        self._activation = BottleneckAdapter(config.size, config.activation)._activation
+        self._activation = BottleneckAdapter(1, config.activation)._activation
         if isinstance(self._activation, tf_keras.layers.Layer) or not _pads(self._activation):
             raise ValueError(
                 "`activation` must be a function of one unit at a time, finite where that is 0, "
@@ -138,43 +148,61 @@ class StackedBottleneck(_Stacked):
     @staticmethod
     def shapes(config: AdapterConfig, width: int) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each weight of one adapter, by its name in an adapter file."""
+        size = config.width(width)
+        scale = {"learned": {"scale": ()}, "per_channel": {"scale": (width,)}}
         return {
-            "down/kernel": (width, config.size),
-            "down/bias": (config.size,),
-            "up/kernel": (config.size, width),
+            "down/kernel": (width, size),
+            "down/bias": (size,),
+            "up/kernel": (size, width),
             "up/bias": (width,),
+            **scale.get(config.scale, {}),
         }
 
     @staticmethod
     def misfits(config: AdapterConfig, room: AdapterConfig) -> list[str]:
-        """Says in what an adapter's settings, its places aside, are not those of a room."""
+        """Says in what an adapter's settings, its places aside, are not those of a room.
+
+        Of sizes that are known to differ, or to be beyond the room, for some layers only, its
+        weights' shapes tell.
+        """
         problems = []
-        if config.size > room.size:
-            problems.append(f"its size is {config.size}, and the room's is {room.size}")
-        if config.activation != room.activation:
-            problems.append(
-                f"its activation is {config.activation!r}, and the room's is {room.activation!r}"
-            )
+        if None not in (config.size, room.size):
+            sizes = [max(np.atleast_1d(each.size)) for each in (config, room)]
+            if sizes[0] > sizes[1]:
+                problems.append(f"its size is {sizes[0]}, and the room's is {sizes[1]}")
+        for name in ("activation", "form", "norm", "hidden_layers", "scale", "gate"):
+            values = [getattr(each, name) for each in (config, room)]
+            if values[0] != values[1]:
+                problems.append(f"its {name} is {values[0]!r}, and the room's is {values[1]!r}")
         return problems
 
     def build(self, input_shape: Any) -> None:
         """Makes the stacks, for inputs of shape [batch, seq, width]."""
         padded = {"down/kernel": (1,), "down/bias": (0,), "up/kernel": (0,), "up/bias": ()}
         for name, shape in self.shapes(self.config, int(input_shape[-1])).items():
-            self.add_stack(name, np.zeros(shape, np.float32), padded[name])
+            self.add_stack(name, np.zeros(shape, np.float32), padded.get(name, ()))
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Returns inputs + up(activation(down(inputs))), with each row's own down and up."""
+    def call(
+        self, inputs: tf.Tensor, output: tf.Tensor | None = None, training: bool | None = None
+    ) -> tf.Tensor:
+        """Returns what `Bottleneck.call` does, with each row's own weights."""
         del training  # Nothing here trains.
+        output = inputs if output is None else output
         slots = self._rows.slots
         if slots is None:
-            return inputs
+            return output
         weights = {name: self.take(name, slots) for name in self.stacks}
         hidden = tf.matmul(inputs, weights["down/kernel"]) + weights["down/bias"][:, tf.newaxis]
         hidden = self._activation(hidden)
-        up = tf.matmul(hidden, weights["up/kernel"]) + weights["up/bias"][:, tf.newaxis]
-        return inputs + up
+        change = tf.matmul(hidden, weights["up/kernel"]) + weights["up/bias"][:, tf.newaxis]
+        if isinstance(self.config.scale, str):
+            change *= tf.reshape(weights["scale"], [tf.shape(inputs)[0], 1, -1])
+        elif self.config.scale != 1:
+            change *= self.config.scale
+        change = tf.cast(change, output.dtype)
+        multiplies = self.config.form == "parallel_multiplicative"
+        return output * (1 + change) if multiplies else output + change
 
 
 def _pads(activation: Any) -> bool:

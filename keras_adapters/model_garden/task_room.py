@@ -91,7 +91,8 @@ class Room:
             seen.add(id(block))
             for site in host.sites(block):
                 if site.place in insertion.places:
-                    shapes = STACKED[type(insertion)].shapes(insertion, site.width)
+                    of_layer = insertion.of_layer(index)
+                    shapes = STACKED[type(insertion)].shapes(of_layer, site.width)
                     for leaf, shape in shapes.items():
                         yield f"layer_{index}/{site.name}/adapter/{leaf}", shape
 

@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.model_garden.hosts.host import Part, Site
+from keras_adapters.model_garden.hosts.host import Part, Site, inserted_at
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.insertion import inserted_at
 
 
 def encoder_variables(
@@ -82,8 +81,9 @@ def encoder_parts(encoder: tf_keras.layers.Layer, *, adapters: bool = True) -> I
 
 def inserted_parts(index: int, site: Site, layer: tf_keras.layers.Layer | None) -> Iterator[Part]:
     """Yields the parts of a layer that is, or will be, at a site of the block of a layer."""
+    prefix = f"layer_{index}/{site.name}/adapter"
     for owner in owners([layer]):
-        yield f"layer_{index}/{site.name}/adapter/{owner.name}", owner
+        yield prefix if owner is layer else f"{prefix}/{owner.name}", owner
 
 
 def own_variables(layer: tf_keras.layers.Layer) -> list[tf.Variable]:

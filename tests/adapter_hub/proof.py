@@ -149,7 +149,9 @@ def test_trained_here_same_there(activation, theirs, reuters, minilm, tmp_path):
         compare(f"trained here, {activation}, loaded by the {form} call", ours, answers)
 
 
-@pytest.mark.parametrize("name", ["pickle", "safetensors", "bare", "spans", "old"])
+@pytest.mark.parametrize(
+    "name", ["pickle", "safetensors", "bare", "spans", "old", "seq_bn", "par_bn", "gated"]
+)
 def test_exports_of_every_kind_load_there(name, theirs, fixtures, tmp_path):
     folder = fixtures / "adapter_hub"
     convert(folder / name, tmp_path / "adapter", f"--base={folder / 'encoder'}")

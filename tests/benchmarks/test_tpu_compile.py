@@ -32,6 +32,7 @@ def test_a_step_compiles_after_one_that_does_not(tmp_path):
         "--lengths=16",
         "--batch_size=4",
         "--methods=top_layers,adapters",
+        '--adapter={"form": "parallel"}',
         "--steps=train",
         "--topologies=v5e,v6e",
         f"--json={path}",
@@ -65,3 +66,10 @@ def test_an_unknown_choice_is_reported_with_those_that_there_are():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "--topologies takes v5e, v4, v5p, v6e, not v1" in done.stdout + done.stderr
+
+
+def test_settings_that_are_no_adapters_are_reported():
+    command = [sys.executable, "-m", "benchmarks.tpu_compile", '--adapter={"form": "serial"}']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--adapter takes settings of an AdapterConfig: `form`" in done.stdout + done.stderr

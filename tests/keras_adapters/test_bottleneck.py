@@ -46,6 +46,141 @@ def test_output_is_input_plus_bottleneck(layer_class, kit, shape):
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
+# Settings, and what they add to the 2md + d + m = 76 parameters of m = 4, d = 8: trained, and not.
+VARIANTS = [
+    ({}, 0, 0),
+    ({"form": "after_norm"}, 0, 0),
+    ({"form": "parallel"}, 0, 0),
+    ({"form": "parallel_multiplicative"}, 0, 0),
+    ({"norm": "layer"}, 2 * 8, 0),
+    ({"norm": "batch"}, 2 * 8, 2 * 8),
+    ({"hidden_layers": 3}, 2 * (16 + 4), 0),
+    ({"scale": 4}, 0, 0),
+    ({"scale": "learned"}, 1, 0),
+    ({"scale": "per_channel"}, 8, 0),
+    ({"gate": True}, 8 + 1, 0),
+    (
+        {
+            **{"form": "parallel_multiplicative", "norm": "layer", "hidden_layers": 2},
+            **{"scale": "per_channel", "gate": True, "reduction_factor": 2, "size": None},
+        },
+        16 + 20 + 8 + 9,
+        0,
+    ),
+]
+each_variant = pytest.mark.parametrize(
+    ("settings", "trained", "kept"), VARIANTS, ids=[str(settings) for settings, *_ in VARIANTS]
+)
+
+
+def formula(settings, weights, inputs, output):
+    """What an adapter computes in inference, by its weights' names; its activation is tanh."""
+
+    def normalised(x):
+        if settings.get("norm") == "layer":
+            mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        elif settings.get("norm") == "batch":
+            mean, variance = weights["norm/moving_mean"], weights["norm/moving_variance"]
+        else:
+            return x
+        x = (x - mean) / np.sqrt(variance + 1e-5)
+        return weights["norm/gamma"] * x + weights["norm/beta"]
+
+    hidden = normalised(inputs)
+    inside = [f"hidden_{index}" for index in range(1, settings.get("hidden_layers", 1))]
+    for name in ("down", *inside):
+        hidden = np.tanh(hidden @ weights[f"{name}/kernel"] + weights[f"{name}/bias"])
+    change = hidden @ weights["up/kernel"] + weights["up/bias"]
+    scale = settings.get("scale", 1)
+    change = change * (weights["scale"] if isinstance(scale, str) else scale)
+    if settings.get("gate"):
+        gates = 1 / (1 + np.exp(-inputs @ weights["gate/kernel"] - weights["gate/bias"]))
+        change = change * gates.mean(1, keepdims=True)
+    if settings.get("form") == "parallel_multiplicative":
+        return output * (1 + change)
+    return output + change
+
+
+def named_weights(layer):
+    """An adapter's weights by the names of their layers in it."""
+    parts = [layer.norm_layer, layer.down, *layer.hidden, layer.up, layer.gate_layer]
+    named = {"scale": layer.scale_weight} if isinstance(layer.scale, str) else {}
+    for part in (part for part in parts if part is not None):
+        for weight in part.weights:
+            named[f"{part.name}/{weight.name.split('/')[-1].removesuffix(':0')}"] = weight
+    assert len(named) == len(layer.weights)
+    return named
+
+
+@BOUND
+@each_variant
+def test_each_variant_is_its_formula_with_so_many_parameters(
+    layer_class, kit, settings, trained, kept
+):
+    layer = layer_class(**{"size": 4, "activation": "tanh", **settings})
+    inputs, output = random_inputs(2, 5, 8), 3 * random_inputs(2, 5, 8)[::-1]
+    sequential = settings.get("form", "sequential") == "sequential"
+    given = (inputs,) if sequential else (inputs, output)
+    output = inputs if sequential else output
+    # A new one is nearly the identity.
+    tolerance = 0.05 * (settings["scale"] if settings.get("scale") == 4 else 1)
+    np.testing.assert_allclose(np.array(layer(*given)), output, atol=tolerance)
+    count = sum(np.size(weight) for weight in layer.get_weights())
+    not_trained = sum(np.prod(w.shape) for w in layer.non_trainable_weights)
+    assert (count - not_trained, not_trained) == (76 + trained, kept)
+    rng = np.random.default_rng(1)
+    values = {}
+    for name, weight in named_weights(layer).items():
+        values[name] = np.abs(rng.normal(size=weight.shape)).astype("float32") + 0.1
+        weight.assign(values[name])
+    expected = formula(settings, values, inputs, output)
+    np.testing.assert_allclose(np.array(layer(*given)), expected, rtol=1e-4, atol=1e-4)
+    again = layer_class.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    again.build(inputs.shape)
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(np.array(again(*given)), np.array(layer(*given)))
+
+
+@BOUND
+def test_batch_norm_keeps_moments_in_training_only(layer_class, kit):
+    layer = layer_class(4, norm="batch")
+    inputs = 2 + 3 * random_inputs(64, 5, 8)
+    layer(inputs)
+    names = ("norm/moving_mean", "norm/moving_variance")
+    mean, variance = (np.array(named_weights(layer)[name]) for name in names)
+    assert (mean == 0).all()
+    assert (variance == 1).all()
+    layer(inputs, training=True)
+    mean, variance = (np.array(named_weights(layer)[name]) for name in names)
+    np.testing.assert_allclose(mean, 0.1 * inputs.mean((0, 1)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(variance, 0.9 + 0.1 * inputs.var((0, 1)), rtol=1e-3)
+    layer.trainable = False
+    layer(inputs, training=True)
+    np.testing.assert_array_equal(np.array(named_weights(layer)[names[0]]), mean)
+
+
+@BOUND
+def test_what_an_adapter_changes_is_given_unless_it_is_its_input(layer_class, kit):
+    inputs = random_inputs(2, 5, 8)
+    with pytest.raises(ValueError, match=r"`output`.*form='parallel', output=None"):
+        layer_class(4, form="parallel")(inputs)
+    with pytest.raises(ValueError, match=r"`inputs` alone.*form='sequential'"):
+        layer_class(4)(inputs, inputs)
+
+
+@BOUND
+def test_a_parallel_adapter_in_a_functional_model(layer_class, kit, tmp_path):
+    inputs = kit.Input((5, 8))
+    hidden = kit.layers.Dense(8)(inputs)
+    hidden = layer_class(4, form="parallel", scale="learned", name="adapter")(inputs, hidden)
+    model = kit.Model(inputs, hidden)
+    model.save(tmp_path / "model.keras")
+    again = (keras.saving if kit is keras else tf_keras.models).load_model(tmp_path / "model.keras")
+    x = random_inputs(2, 5, 8)
+    np.testing.assert_allclose(np.array(again(x)), np.array(model(x)), rtol=1e-6)
+
+
 @BOUND
 @pytest.mark.parametrize("stddev", [1e-2, 1e-3])
 def test_kernels_start_truncated_normal_and_biases_zero(layer_class, kit, stddev):
@@ -100,6 +235,15 @@ def test_dropout_acts_in_training_only(layer_class, kit):
         ("dropout", 1),
         ("dropout", "a"),
         ("activation", "no_such_activation"),
+        ("size", None),
+        ("size", (4, 4)),
+        ("reduction_factor", 2),
+        ("form", "serial"),
+        ("norm", "group"),
+        ("hidden_layers", 0),
+        ("scale", "channel"),
+        ("scale", 0),
+        ("gate", 1),
     ],
 )
 def test_impossible_arguments_are_refused_by_name(layer_class, kit, argument, value):

@@ -130,6 +130,30 @@ def test_each_row_is_as_by_its_own_model(multi, single):
     assert_as_single(multi, single[0], ["norms"] * 3)
 
 
+@pytest.mark.parametrize(
+    ("form", "scale"),
+    [
+        ("after_norm", "learned"),
+        ("parallel", 4.0),
+        ("parallel_multiplicative", "per_channel"),
+    ],
+)
+def test_each_row_is_as_by_its_own_model_in_other_forms(build_encoder, form, scale):
+    tasks = {
+        "wide": (AdapterConfig(8, form=form, scale=scale), 3, "mean"),
+        "narrow": (AdapterConfig((2, 4, 1), form=form, scale=scale), 2, "pooler"),
+        "norms": ("layer_norm", 4, "pooler"),
+    }
+    models, adapters = make_all(build_encoder, tasks)
+    model = MultiTaskModel(build_encoder(), 4, 5, AdapterConfig(8, form=form, scale=scale))
+    for name, adapter in adapters.items():
+        model.add(name, adapter)
+    assert_as_single(model, models, ["wide", "norms", "narrow", "wide"], 1e-4)
+    plain = {name: value for name, value in batch_of([""] * 2).items() if name != "task"}
+    base = model.encode(batch_of([""] * 2))["sequence_output"]
+    np.testing.assert_allclose(base, build_encoder()(plain)["sequence_output"], atol=1e-5)
+
+
 def test_each_row_is_as_by_its_own_model_in_bfloat16(build_encoder):
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
     models, adapters = make_all(build_encoder)
@@ -279,6 +303,10 @@ UP = "layer_1/feed_forward/adapter/up/bias"
 MISFITS = {
     "too wide": (AdapterConfig(9), {}, "its size is 9, and the room's is 8"),
     "activation": (AdapterConfig(4, activation="relu"), {}, "activation is 'relu'"),
+    "form": (AdapterConfig(4, form="parallel"), {}, "form is 'parallel', and the room's is 'seq"),
+    "scale": (AdapterConfig(4, scale=4), {}, "scale is 4.0, and the room's is 1.0"),
+    "norm": (AdapterConfig(4, norm="layer"), {}, "norm is 'layer', and the room's is None"),
+    "gate": (AdapterConfig(4, gate=True), {}, "gate is True, and the room's is False"),
     "full": ("full", {}, "method 'full' trains all of the base"),
     "top layers": (Method(None, "top_layers", 1), {}, "trains top layers"),
     "lacks a tensor": (AdapterConfig(4), {"tensors": {UP: None}}, f"it lacks {UP}"),
@@ -418,6 +446,9 @@ def test_encoders_that_cannot_be_a_base(build_encoder, multi):
         ({"max_outputs": "3"}, "`max_outputs` must be an integer"),
         ({"insertion": AdapterConfig(4, layers=(3,))}, "`layers` must be below"),
         ({"insertion": AdapterConfig(4, activation="log_softmax")}, "one unit at a time"),
+        ({"insertion": AdapterConfig(4, norm="layer")}, "`norm` must be None"),
+        ({"insertion": AdapterConfig(4, hidden_layers=2)}, "`hidden_layers` must be 1"),
+        ({"insertion": AdapterConfig(4, gate=True)}, "`gate` must be False"),
     ):
         with pytest.raises(ValueError, match=message):
             MultiTaskModel(plain, **arguments)

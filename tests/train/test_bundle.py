@@ -293,7 +293,7 @@ def test_runs_that_cannot_share_a_bundle(place, tmp_path):
         ("base", {"base": base}, "different bases(.|\n)*family"),
         ("cased", {"preprocessing": {**told, "lower_case": False}}, "`lower_case` is True and"),
         ("vocabulary", {"preprocessing": {**told, "vocabulary": "0"}}, "`vocabulary` is"),
-        ("relu", {"method": Method.of(AdapterConfig(4, activation="relu"))}, "activations are"),
+        ("relu", {"method": Method.of(AdapterConfig(4, activation="relu"))}, "activation is"),
     ):
         other = altered(place, tmp_path, name, task=name, **changes)
         for runs in ([run(place, "topics"), other], [other, run(place, "topics")]):

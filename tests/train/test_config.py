@@ -6,6 +6,7 @@ import pytest
 
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
+from train.adapter_flags import ADAPTER_FLAGS
 from train.config import DeviceConfig, FitConfig, KeepConfig, ModelConfig, RunConfig
 from train.encoders.find import DEFAULT
 from train.tasks.files import DataFiles
@@ -57,7 +58,8 @@ def test_setting_names_are_those_of_the_parts():
     assert len(set(names)) == len(names)
     settings = {"task": "csv", "train_file": "a.csv"}
     for name in set(names) - {
-        *("task", "method", "adapter_size", "top_layers", "train_layer_norm", "train_file")
+        *("task", "method", "top_layers", "train_layer_norm", "train_file"),
+        *ADAPTER_FLAGS,
     }:
         default = next(
             field.default
@@ -87,6 +89,25 @@ def test_every_method_has_a_name_for_a_flag(name):
         ({"encoder": ""}, "--encoder"),
         ({"method": "full", "adapter_size": 8}, "--adapter_size"),
         ({"adapter_size": 0}, "--adapter_size"),
+        ({"method": "full", "adapter_gate": False}, "--adapter_gate goes with"),
+        ({"adapter_size": ["8", "x"]}, "--adapter_size"),
+        ({"adapter_size": []}, "--adapter_size"),
+        ({"adapter_size": ["8"], "adapter_reduction_factor": 4.0}, "--adapter_reduction_factor"),
+        ({"adapter_size": ["8", "4"], "adapter_layers": ["1"]}, "--adapter_size.*2 sizes"),
+        ({"adapter_reduction_factor": 0.0}, "--adapter_reduction_factor"),
+        ({"adapter_activation": "gulu"}, "--adapter_activation must be one of elu, "),
+        ({"adapter_init_stddev": math.nan}, "--adapter_init_stddev"),
+        ({"adapter_dropout": 1.0}, "--adapter_dropout"),
+        ({"adapter_places": ["pooler"]}, "--adapter_places"),
+        ({"adapter_places": []}, "--adapter_places"),
+        ({"adapter_layers": ["first"]}, "--adapter_layers"),
+        ({"adapter_form": "serial"}, "--adapter_form"),
+        ({"adapter_norm": "group"}, "--adapter_norm"),
+        ({"adapter_hidden_layers": 0}, "--adapter_hidden_layers"),
+        ({"adapter_scale": "much"}, "--adapter_scale must be a number or one of"),
+        ({"adapter_scale": "nan"}, "--adapter_scale"),
+        ({"adapter_scale": "0"}, "--adapter_scale"),
+        ({"adapter_norm": "batch", "rematerialize": True}, "--rematerialize .*--adapter_norm"),
         ({"top_layers": 1}, "--top_layers"),
         ({"method": "top_layers"}, "--top_layers"),
         ({"method": "top_layers", "top_layers": 0}, "--top_layers"),
@@ -138,6 +159,8 @@ def test_bad_setting_is_an_error_that_names_its_flag(settings, flag):
     [
         None,
         Method(AdapterConfig(size=8, places=("attention",), layers=(0, 5))),
+        Method(AdapterConfig(size=(8, 4), layers=(0, 5), form="parallel", scale=4)),
+        Method(AdapterConfig(reduction_factor=2, norm="layer", scale="learned", gate=True)),
         Method.named("top_layers", top_layers=2),
         Method.named("full"),
     ],
@@ -193,6 +216,8 @@ def test_settings_cannot_be_changed():
         ({"checkpoint_minutes": 1.0}, True),
         ({"rematerialize": True}, True),
         ({"adapter_size": 8}, False),
+        ({"adapter_form": "parallel"}, False),
+        ({"adapter_scale": "learned"}, False),
         ({"pooling": "mean"}, False),
         ({"max_seq_length": 8}, False),
         ({"precision": "bfloat16"}, False),

@@ -43,8 +43,11 @@ def command(tmp_path):
     [
         ("", "--task"),
         ("--task=mnist", "--task=mnist: value should be one of <cola|"),
-        ("--task=reuters_r8 --adapter_size=0", "--adapter_size=0: 0 is not a positive integer"),
-        ("--task=reuters_r8 --adapter_size=x", "--adapter_size=x"),
+        ("--task=reuters_r8 --adapter_size=0", "--adapter_size must be an integer of at least 1"),
+        ("--task=reuters_r8 --adapter_size=x", "--adapter_size must be an integer"),
+        ("--task=reuters_r8 --adapter_size=8,4", "one for each of the 6 layers"),
+        ("--task=reuters_r8 --adapter_form=serial", "--adapter_form=serial: value should be one"),
+        ("--task=reuters_r8 --adapter_activation=gulu", "--adapter_activation must be one of"),
         ("--task=reuters_r8 --adapter_sise=8", "'adapter_sise'. Did you mean: adapter_size"),
         ("--task=reuters_r8 8", "flags start with --: 8"),
         ("--task=reuters_r8 --method=full --adapter_size=8", "--adapter_size goes with --method="),

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
@@ -60,6 +61,14 @@ def test_learning_rate_is_by_method_unless_given(method, csv_files):
         ({"adapter_size": 8, "seed": 3}, "reuters_r8-adapters8-seed3"),
         ({"method": "top_layers", "top_layers": 2}, "reuters_r8-top_layers2-seed0"),
         ({"method": "full"}, "reuters_r8-full-seed0"),
+        (
+            {"adapter_form": "parallel", "adapter_scale": "4"},
+            "reuters_r8-adapters64_form-parallel_scale-4-seed0",
+        ),
+        (
+            {"adapter_gate": True, "train_layer_norm": False},
+            "reuters_r8-adapters64_gate-True_frozen_norms-seed0",
+        ),
     ],
 )
 def test_default_output_dir_is_named_by_the_run(settings, name):
@@ -70,6 +79,8 @@ def test_default_output_dir_is_named_by_the_run(settings, name):
     ("settings", "message"),
     [
         ({"method": "top_layers", "top_layers": 7}, "--top_layers does not fit .* be 1 to 6"),
+        ({"adapter_layers": ["6"]}, r"--adapter_layers must be below .* 6 blocks. Received: .6"),
+        ({"adapter_size": ["8", "4"]}, "--adapter_size must be .* 6 layers"),
         ({"max_seq_length": 2}, "--max_seq_length must be 3 to 512"),
         ({"max_seq_length": 513}, "--max_seq_length must be 3 to 512"),
         ({"task": "squad", "max_seq_length": 64}, "--max_seq_length must be 68 to 512"),
@@ -159,3 +170,11 @@ def test_a_size_that_is_left_open_is_that_of_the_adapter_to_start_from(tmp_path)
     write_adapter(tmp_path, AdapterFile(method, base, {"a": np.ones(1, np.float32)}))
     # What trains is for the flags to say, not for the file.
     assert settled(init_adapter=str(tmp_path)).method == Method(AdapterConfig(7))
+
+
+def test_moving_statistics_go_with_one_worker(monkeypatch):
+    workers = {"cluster": {"worker": ["localhost:1", "localhost:2"]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**workers, "task": {"type": "worker", "index": 0}}))
+    assert settled(adapter_norm="layer")
+    with pytest.raises(ValueError, match="--adapter_norm=batch goes with one worker"):
+        settled(adapter_norm="batch")

@@ -64,6 +64,10 @@ class BertHost(Host):
             for name, first, dropout, norm in rows
         ]
 
+    def normalises_last(self, block: tf_keras.layers.Layer) -> bool:
+        """Says whether the block is not one of those that normalise first."""
+        return not block._norm_first
+
     def block_parts(self, block: tf_keras.layers.Layer) -> Iterator[Part]:
         """Yields attention's layers, then the feed-forward network's."""
         yield from attention_parts(block._attention_layer)

@@ -25,5 +25,5 @@ class FNetHost(BertHost):
 
     def block_architecture(self, block: tf_keras.layers.Layer) -> dict[str, Any]:
         """Returns what is told of a block of BERT, and how tokens are mixed."""
-        mixing = _MIXING.get(type(block._attention_layer), "attention")
-        return {**super().block_architecture(block), "mixing": mixing}
+        found = (name for cls, name in _MIXING.items() if isinstance(block._attention_layer, cls))
+        return {**super().block_architecture(block), "mixing": next(found, "attention")}

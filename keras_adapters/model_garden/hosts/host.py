@@ -65,6 +65,12 @@ class Site:
     after: Tap | None = None
 
 
+def inserted_at(site: Site) -> tf_keras.layers.Layer | None:
+    """Returns the layer that was put at a sub-layer, if one was."""
+    ends = (site.end, None if site.after is None else site.after.layer)
+    return next((layer for end in ends if (layer := getattr(end, "adapter", None))), None)
+
+
 class Host:
     """All that is special about one class of encoder: a subclass is one family.
 
@@ -94,6 +100,10 @@ class Host:
     def sites(self, block: tf_keras.layers.Layer) -> list[Site]:
         """Returns the residual sub-layers of a built block, in the order of its computation."""
         raise NotImplementedError
+
+    def normalises_last(self, block: tf_keras.layers.Layer) -> bool:
+        """Says whether a block, built or not, normalises after its residual additions."""
+        return True
 
     def embedding_parts(self, encoder: tf_keras.layers.Layer) -> Iterator[Part]:
         """Yields what lies below the blocks, by names that stand for the whole encoder."""
@@ -154,8 +164,14 @@ class Host:
         raise NotImplementedError
 
     def norms(self, encoder: tf_keras.layers.Layer) -> set[tf_keras.layers.Layer]:
-        """Returns the encoder's LayerNorms, the embeddings' too."""
-        return {layer for layer in encoder.submodules if isinstance(layer, self.norm_classes)}
+        """Returns the encoder's own LayerNorms, the embeddings' too."""
+        sites = (
+            site for block in self.blocks(encoder) if block.built for site in self.sites(block)
+        )
+        inserted = [layer for site in sites if (layer := inserted_at(site)) is not None]
+        others = {id(inner) for layer in inserted for inner in layer.submodules}
+        norms = (layer for layer in encoder.submodules if isinstance(layer, self.norm_classes))
+        return {layer for layer in norms if id(layer) not in others}
 
     def to_plain(self, encoder: tf_keras.layers.Layer, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns an encoder's config in values that each of Keras's formats keeps."""

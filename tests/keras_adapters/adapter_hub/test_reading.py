@@ -14,7 +14,7 @@ from keras_adapters.adapter_hub.torch_files import read_torch, write_torch
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 
-NAMES = ("pickle", "safetensors", "bare", "spans", "old")
+NAMES = ("pickle", "safetensors", "bare", "spans", "old", "seq_bn", "par_bn", "gated")
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +83,19 @@ def test_tells_method_labels_and_where_it_is_from(hub):
     assert all(value.dtype == np.float32 for value in adapter.tensors.values())
 
 
+def test_tells_each_variant(hub):
+    found = {
+        name: read_adapter_hub(hub.folder / name, hub.base).method.insertion
+        for name in ("seq_bn", "par_bn", "gated")
+    }
+    only = {"activation": "relu", "places": ("feed_forward",)}
+    assert found == {
+        "seq_bn": AdapterConfig(4, **only, form="after_norm", scale="per_channel"),
+        "par_bn": AdapterConfig((4, 8), **only, form="parallel", scale=4),
+        "gated": AdapterConfig(3, "relu", form="parallel", scale="learned", gate=True),
+    }
+
+
 def test_kernels_are_transposed(hub):
     stored = read_torch((hub.folder / "pickle" / "pytorch_adapter.bin").read_bytes())
     kernel = stored["bert.encoder.layer.1.attention.output.adapters.pickle.adapter_down.0.weight"]
@@ -134,7 +147,7 @@ def test_leaves_a_head_behind_by_name(hub, copied):
         ({"reduction_factor": 2}, "shape of"),
         ({"mh_adapter": False}, "extra: encoder.layer.0.attention"),
         ({"leave_out": [1]}, "extra: encoder.layer.1"),
-        ({"scaling": 4.0}, "scaling=4.0"),
+        ({"scaling": 0.0}, "scaling=0.0"),
         ({"model_name": 3}, "model_name=3"),
     ],
 )

@@ -50,6 +50,11 @@ def test_every_size_comes_back(hidden_size):
     [
         AdapterConfig(size=5, places=("attention",), layers=(0, 3), dropout=0.25),
         AdapterConfig(size=5, places=("feed_forward",), activation="gelu_tanh"),
+        AdapterConfig(size=(5, 7, 5, 3)),
+        AdapterConfig(5, form="after_norm", scale="per_channel"),
+        AdapterConfig(5, form="parallel", scale=4.0, gate=True),
+        AdapterConfig(5, scale="learned"),
+        AdapterConfig(size=(5, 7), layers=(1, 2)),
         *(AdapterConfig(activation=name) for name in ("relu", "relu6", "silu", "tanh", "mish")),
         *(AdapterConfig(activation=name) for name in ("swish", "sigmoid", "linear", "gelu")),
     ],
@@ -105,15 +110,16 @@ def test_activations_are_the_same_functions():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"original_ln_before": True}, "original_ln_before=True"),
         ({"original_ln_after": False}, "original_ln_after=False"),
         ({"ln_before": True}, "ln_before=True"),
         ({"ln_after": True}, "ln_after=True"),
-        ({"is_parallel": True}, "is_parallel=True"),
-        ({"scaling": 4.0}, "scaling=4.0"),
         ({"scaling": True}, "scaling=True"),
-        ({"scaling": "learned"}, "scaling='learned'"),
-        ({"use_gating": True}, "use_gating=True"),
+        ({"scaling": 0.0}, "scaling=0.0"),
+        ({"scaling": "much"}, "scaling='much'"),
+        ({"scaling": None}, "scaling=None"),
+        ({"use_gating": 1}, "use_gating=1"),
+        ({"is_parallel": 1}, "is_parallel=1"),
+        ({"original_ln_before": True, "residual_before_ln": False}, "residual_before_ln=False"),
         ({"residual_before_ln": "post_add"}, "residual_before_ln='post_add'"),
         ({"inv_adapter": "nice"}, "inv_adapter='nice'"),
         ({"cross_adapter": True}, "cross_adapter=True"),
@@ -129,7 +135,6 @@ def test_activations_are_the_same_functions():
         ({"reduction_factor": 0}, "`reduction_factor` must be above 0"),
         ({"reduction_factor": True}, "reduction_factor=True"),
         ({"reduction_factor": "16"}, "reduction_factor='16'"),
-        ({"reduction_factor": {"0": 8, "default": 16}}, "one size"),
         ({"reduction_factor": {"0": 8}}, "reduction_factor=None"),
         ({"reduction_factor": 1e-300}, "size"),
         ({"dropout": 1.0}, "dropout=1.0"),
@@ -168,3 +173,41 @@ def test_task_adapters_of_old_name_inverses_without_having_them():
 def test_refuses_to_export_other_activations(activation):
     with pytest.raises(ValueError, match=activation):
         write_bottleneck(AdapterConfig(activation=activation), hidden_size=8, layers=2)
+
+
+def test_a_layer_may_have_a_size_of_its_own():
+    reduction = {"0": 8, "default": 16}
+    assert read(layers=3, reduction_factor=reduction).size == (96, 48, 48)
+    assert read(layers=3, reduction_factor=reduction, leave_out=[0]).size == 48
+    config = AdapterConfig(reduction_factor=7)
+    settings = write_bottleneck(config, hidden_size=768, layers=2)
+    assert settings["reduction_factor"] == 7
+    back = read_bottleneck(settings, hidden_size=768, layers=2, versioned=True, inverts=True)
+    assert back == AdapterConfig(109)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("form", "parallel_multiplicative"),
+        ("norm", "layer"),
+        ("norm", "batch"),
+        ("hidden_layers", 2),
+    ],
+)
+def test_variants_that_theirs_lack_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=f"`{field}` must be .*AdapterHub.*{field}={value!r}"):
+        write_bottleneck(AdapterConfig(**{field: value}), hidden_size=8, layers=2)
+
+
+def test_pfeiffers_and_hes_adapters_are_theirs():
+    """The settings of their `SeqBnConfig` and `ParBnConfig`, whose defaults these are."""
+    only = {"mh_adapter": False, "output_adapter": True, "non_linearity": "relu"}
+    ours = {"activation": "relu", "places": ("feed_forward",)}
+    seq_bn = read(**only, original_ln_before=True)
+    assert seq_bn == AdapterConfig(48, form="after_norm", **ours)
+    par_bn = read(**only, reduction_factor=2, is_parallel=True, scaling=4.0)
+    assert par_bn == AdapterConfig(384, form="parallel", scale=4, **ours)
+    written = write_bottleneck(par_bn, hidden_size=768, layers=12)
+    assert (written["is_parallel"], written["scaling"]) == (True, 4.0)
+    assert type(written["scaling"]) is float

@@ -27,7 +27,6 @@ def test_is_frozen():
         ("size", -1),
         ("size", 1.5),
         ("size", True),
-        ("size", None),
         ("size", "64"),
         ("size", 2**31),
         ("places", [np.arange(2)]),
@@ -83,6 +82,33 @@ def test_is_frozen():
         ("layers", (-1,)),
         ("layers", (1, 1)),
         ("layers", (0.5,)),
+        ("size", ()),
+        ("size", (8, 0)),
+        ("size", (8, None)),
+        ("size", {8}),
+        ("reduction_factor", 0),
+        ("reduction_factor", -2.0),
+        ("reduction_factor", "16"),
+        ("reduction_factor", float("nan")),
+        ("reduction_factor", (16, 8)),
+        ("form", "serial"),
+        ("form", None),
+        ("form", ["parallel"]),
+        ("norm", "instance"),
+        ("norm", ""),
+        ("norm", True),
+        ("hidden_layers", 0),
+        ("hidden_layers", 1.0),
+        ("hidden_layers", None),
+        ("scale", 0),
+        ("scale", -1.0),
+        ("scale", float("inf")),
+        ("scale", "channel"),
+        ("scale", None),
+        ("scale", True),
+        ("gate", None),
+        ("gate", 1),
+        ("gate", "true"),
     ],
 )
 def test_impossible_values_are_refused_by_name(argument, value):
@@ -117,6 +143,64 @@ def test_numbers_of_numpy_become_pythons():
 
 
 def test_numbers_of_thousands_of_digits_are_refused_by_name():
-    for name in ("size", "init_stddev", "dropout", "places", "layers", "activation"):
+    for name in (field.name for field in dataclasses.fields(AdapterConfig)):
         with pytest.raises(ValueError, match=f"`{name}`"):
             AdapterConfig(**{name: 10**5000})
+
+
+def test_the_width_is_the_size_or_adapterhubs_division_and_never_nothing():
+    assert AdapterConfig().size == 64
+    assert AdapterConfig(8).width(768) == 8
+    # int(d // factor), also where the factor is no divisor, is below 1 or beyond d.
+    widths = {16: 48, 100: 7, 0.5: 1536, 7.68: 100, 2: 384, 768: 1, 1000: 1}
+    for factor, width in widths.items():
+        config = AdapterConfig(reduction_factor=factor)
+        assert config.size is None
+        assert config.width(768) == width, factor
+        assert AdapterConfig.from_json(config.to_json()) == config
+
+
+def test_each_chosen_layer_may_have_a_size_of_its_own():
+    config = AdapterConfig(size=[8, 16], layers=[5, 2], form="parallel", scale=4)
+    assert config.size == (8, 16)
+    assert AdapterConfig.from_json(config.to_json()) == config
+    assert config.of_layer(2) == AdapterConfig(16, layers=(2,), form="parallel", scale=4.0)
+    assert config.of_layer(5).width(768) == 8
+    same = AdapterConfig(8, layers=(1, 2))
+    assert same.of_layer(2) is same
+    everywhere = AdapterConfig(size=(1, 2, 3))
+    everywhere.check_blocks(3)
+    assert [everywhere.of_layer(index).size for index in range(3)] == [1, 2, 3]
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match=r"`size` and `reduction_factor`.*size=64.*factor=16"):
+        AdapterConfig(64, reduction_factor=16)
+    with pytest.raises(ValueError, match=r"`size` and `reduction_factor`"):
+        AdapterConfig((64, 32), reduction_factor=16)
+    with pytest.raises(ValueError, match=r"each of the 3 layers.*Received: 2 sizes"):
+        AdapterConfig((8, 4), layers=(0, 1, 2))
+    with pytest.raises(ValueError, match=r"each of the 12 layers.*Received: 2 sizes"):
+        AdapterConfig((8, 4)).check_blocks(12)
+
+
+def test_settings_of_before_the_variants_are_read_as_what_they_were():
+    text = (
+        '{"size": 8, "activation": "gelu", "init_stddev": 0.01, "dropout": 0.0, '
+        '"places": ["attention"], "layers": null}'
+    )
+    assert AdapterConfig.from_json(text) == AdapterConfig(8, places=("attention",))
+
+
+def test_variants_survive_json():
+    config = AdapterConfig(
+        reduction_factor=2,
+        form="parallel_multiplicative",
+        norm="batch",
+        hidden_layers=3,
+        scale="per_channel",
+        gate=True,
+    )
+    assert AdapterConfig.from_json(config.to_json()) == config
+    assert AdapterConfig(scale=np.float32(4)).scale == 4.0
+    assert type(AdapterConfig(scale=4).scale) is float
