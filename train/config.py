@@ -155,6 +155,9 @@ class KeepConfig:
       export: whether to write a SavedModel.
       adapter_dtype: what the adapter file stores, one of `ADAPTER_DTYPES`: with 16 bits half
         of the bytes. The SavedModel and the metrics are not rounded.
+      feature_cache: where nothing but a head on one vector per text trains, the folder that
+        keeps these vectors from run to run; empty keeps none, and the encoder is run each
+        epoch. By default `keras_adapters/features` in the user's folder of caches.
 
     Raises:
       ValueError: a setting is out of its range.
@@ -166,6 +169,7 @@ class KeepConfig:
     predict_test: bool = False
     export: bool = True
     adapter_dtype: str = "float32"
+    feature_cache: str | None = None
 
     def __post_init__(self) -> None:
         if self.output_dir is not None:
@@ -178,6 +182,8 @@ class KeepConfig:
         _check_bool("predict_test", self.predict_test)
         _check_bool("export", self.export)
         _check_choice("adapter_dtype", self.adapter_dtype, ADAPTER_DTYPES)
+        if self.feature_cache:
+            _check_text("feature_cache", self.feature_cache)
 
 
 _PARTS = {

@@ -63,6 +63,12 @@ flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
 flags.DEFINE_enum("adapter_dtype", "float32", ADAPTER_DTYPES, "What the adapter file stores.")
+flags.DEFINE_string(
+    "feature_cache",
+    None,
+    "--method=feature_based: folder that keeps the encoder's features from run to run. "
+    "Default: in the user's caches; empty: none.",
+)
 flags.mark_flag_as_required("task")
 
 

@@ -10,8 +10,9 @@ from keras_adapters.adapter_file import AdapterFile, read_adapter
 from keras_adapters.fingerprint import digest_all
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
-from train.config import RunConfig
+from train.config import DeviceConfig, RunConfig
 from train.encoders.find import EncoderFiles
+from train.fit.workers import has_local_tpu, several_workers
 from train.tasks.recipes import Recipe
 from train.tasks.table import TASKS
 
@@ -58,7 +59,9 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
             max_seq_length=model.max_seq_length or min(task.form.seq_length, longest),
         ),
         keep=dataclasses.replace(
-            keep, output_dir=keep.output_dir or str(pathlib.Path("runs", _name(config, method)))
+            keep,
+            output_dir=keep.output_dir or str(pathlib.Path("runs", _name(config, method))),
+            feature_cache=_feature_cache(config, method),
         ),
     )
     _check_against_encoder(settled, encoder)
@@ -132,6 +135,34 @@ def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:
             f"of --task={config.task} reads every position; leave out --pooling"
         )
     return None
+
+
+def _feature_cache(config: RunConfig, method: Method) -> str:
+    """Returns the folder that keeps features; empty where none are kept."""
+    given, obstacle = config.keep.feature_cache, None
+    if method.name != "feature_based":
+        obstacle = f"--method=feature_based, not {method.name}"
+    elif not TASKS[config.task].form.pools:
+        obstacle = f"tasks whose head reads one vector per text, not --task={config.task}"
+    elif not _is_one_machine(config.device):
+        obstacle = "the CPU or the GPUs of one machine, not a TPU or several workers"
+    if obstacle and given:
+        raise ValueError(f"--feature_cache={given} goes with {obstacle}; leave it out")
+    if obstacle or given == "":
+        return ""
+    if given is None:
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        given = os.path.join(caches, "keras_adapters", "features")
+    if os.path.lexists(given) and not os.path.isdir(given):
+        raise ValueError(f"--feature_cache must name a folder. Received: {given!r}")
+    return given
+
+
+def _is_one_machine(device: DeviceConfig) -> bool:
+    """Whether training, and the reading of its data, is in this process and on no TPU."""
+    if several_workers(device.strategy, device.tpu):
+        return False
+    return device.strategy in ("one_device", "mirrored") or not (device.tpu or has_local_tpu())
 
 
 def _name(config: RunConfig, method: Method) -> str:
