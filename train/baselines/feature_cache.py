@@ -83,7 +83,7 @@ class FeatureCache:
         """Returns the source of a split's features, which are computed where they are not kept.
 
         Args:
-          source: of texts, which it must tell.
+          source: of texts, which it must tell, with its labels.
           name: the split's, for the progress bar.
 
         Returns:
@@ -173,10 +173,10 @@ def _of_features(source: Source, shards: Sequence[np.ndarray], width: int) -> So
         return features
 
     def gather(indices: tf.Tensor) -> tuple[dict[str, tf.Tensor], Any]:
-        # The inputs are left: what nobody reads of a graph, tf.data does not compute.
-        _, labels = source.gather(indices)
+        # Not by `source.gather`, which would tokenise the texts too.
+        labels = tf.gather(source.labels, indices)
         features = tf.numpy_function(rows, [indices], tf.float32, stateful=False)
         features.set_shape([*indices.shape, width])
         return {FEATURES: features}, labels
 
-    return Source(source.lengths, gather, source.texts)
+    return Source(source.lengths, gather, source.texts, source.labels)

@@ -26,13 +26,14 @@ class Source:
       lengths: `<int>[examples]`, how long each is, in any one unit.
       gather: from indices `<int32>[batch]` to inputs, each `<int32>[batch, seq]`, and
         labels; runs inside tf.data.
-      texts: what the inputs are made of, one list per column of texts, for those who keep
-        what they compute of it; `None` where it is not texts alone.
+      texts, labels: where inputs are made of texts alone, these, one list per column, and the
+        labels `[examples, ...]`: for those who keep what they compute of texts.
     """
 
     lengths: np.ndarray
     gather: Callable[[tf.Tensor], tuple[Inputs, Any]]
     texts: tuple[Sequence[str], ...] | None = None
+    labels: tf.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)

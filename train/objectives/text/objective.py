@@ -149,4 +149,5 @@ def text_source(examples: Examples, preprocess: BertPreprocessor) -> Source:
         return preprocess(texts), tf.gather(labels, indices)
 
     texts = zip(*examples.columns, strict=True)
-    return Source(np.array([sum(map(len, row)) for row in texts]), gather, examples.columns)
+    lengths = np.array([sum(map(len, row)) for row in texts])
+    return Source(lengths, gather, examples.columns, labels)
