@@ -43,6 +43,7 @@ _FITTED = (
     "idf_",
     "components_",
 )
+_HASHED = 2**16  # Features of hashed words.
 _WORD = r"(?u)\b\w+\b"  # scikit-learn's own leaves out words of one letter.
 
 
@@ -180,7 +181,7 @@ def _texts(settings: Mapping[str, Any]) -> BaseEstimator:
     words = {"token_pattern": _WORD, "ngram_range": (1, settings.get("word_ngrams", 1))}
     words["stop_words"] = "english" if settings.get("stop_words") == "left_out" else None
     if features == "hashed_words":
-        hashed = HashingVectorizer(**words, alternate_sign=False, norm=None)
+        hashed = HashingVectorizer(**words, n_features=_HASHED, alternate_sign=False, norm=None)
         return make_pipeline(hashed, TfidfTransformer(sublinear_tf=sublinear))
     common = {
         "min_df": settings["min_examples"],
@@ -201,6 +202,7 @@ def _texts(settings: Mapping[str, Any]) -> BaseEstimator:
 
 _Row = tuple[Callable[..., BaseEstimator], dict[str, tuple], dict[str, tuple]]
 _WEIGHTS = {"class_weight": (None, "balanced")}
+_PASSES = {"batch_size": 32, "max_iter": 50}
 
 # By name: what makes it of a seed and of its own settings, the ranges of those that are numbers,
 # drawn by their logarithms, and the choices of the others.
@@ -227,13 +229,15 @@ _CLASSIFIERS: dict[str, _Row] = {
     ),
     "gradient_boosting": (
         lambda seed, **own: HistGradientBoostingClassifier(
-            max_iter=100, early_stopping=False, random_state=seed, **own
+            max_iter=50, early_stopping=False, random_state=seed, **own
         ),
         {"learning_rate": (3e-2, 0.3), "max_leaf_nodes": (7, 63), "min_samples_leaf": (5, 50)},
         {},
     ),
     "multilayer_perceptron": (
-        lambda seed, units, **own: MLPClassifier((units,), max_iter=50, random_state=seed, **own),
+        lambda seed, units, **own: MLPClassifier(
+            (units,), batch_size=32, max_iter=50, random_state=seed, **own
+        ),
         {"units": (32, 256), "alpha": (1e-6, 1e-1), "learning_rate_init": (3e-4, 1e-2)},
         {},
     ),
@@ -262,7 +266,9 @@ _REGRESSORS: dict[str, _Row] = {
         {},
     ),
     "multilayer_perceptron": (
-        lambda seed, units, **own: MLPRegressor((units,), max_iter=50, random_state=seed, **own),
+        lambda seed, units, **own: MLPRegressor(
+            (units,), batch_size=32, max_iter=50, random_state=seed, **own
+        ),
         {"units": (32, 256), "alpha": (1e-6, 1e-1), "learning_rate_init": (3e-4, 1e-2)},
         {},
     ),
