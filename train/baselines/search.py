@@ -150,6 +150,8 @@ def search(
             (draw,) = np.random.SeedSequence([seed, len(trials.records)]).generate_state(1)
             study.sampler = optuna.samplers.TPESampler(seed=int(draw))
             trials.add(_try(study, suggest, evaluate))
+            if trials.records[-1].score is None:
+                bar.write(f"trial {len(trials.records)} failed: {trials.records[-1].error}")
             scores = [each.score for each in trials.records if each.score is not None]
             bar.set_postfix(best=f"{max(scores, default=np.nan):.4f}", refresh=False)
             bar.update()

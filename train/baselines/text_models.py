@@ -236,7 +236,7 @@ _CLASSIFIERS: dict[str, _Row] = {
     ),
     "multilayer_perceptron": (
         lambda seed, units, **own: MLPClassifier(
-            (units,), batch_size=32, max_iter=50, random_state=seed, **own
+            hidden_layer_sizes=(units,), random_state=seed, **_PASSES, **own
         ),
         {"units": (32, 256), "alpha": (1e-6, 1e-1), "learning_rate_init": (3e-4, 1e-2)},
         {},
@@ -267,7 +267,7 @@ _REGRESSORS: dict[str, _Row] = {
     ),
     "multilayer_perceptron": (
         lambda seed, units, **own: MLPRegressor(
-            (units,), batch_size=32, max_iter=50, random_state=seed, **own
+            hidden_layer_sizes=(units,), random_state=seed, **_PASSES, **own
         ),
         {"units": (32, 256), "alpha": (1e-6, 1e-1), "learning_rate_init": (3e-4, 1e-2)},
         {},
