@@ -28,8 +28,6 @@ def folder(write_tiny_data, tmp_path_factory):
     glue.mkdir(parents=True)
     columns = ("index", "genre", "filename", "year", "old_index", "source1", "source2")
     header = "\t".join([*columns, "sentence1", "sentence2", "score"])
-        "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
-    )
     for split, count in {"train": 60, "dev": 20}.items():
         lines = [header]
         for index in range(count):
