@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -139,6 +140,8 @@ def _search(config: RunConfig, encoder: None, interruptions: Interruptions) -> N
         if results is not None:
             _tell_finished(folder, missing)
         if results is None or missing:
+            # Threads that wait without resting crawl where other processes compute too.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             with interruptions.during("importing scikit-learn"):
                 from train.baselines import no_bert
 

@@ -78,7 +78,7 @@ def _settle_search(config: RunConfig) -> RunConfig:
     if lacking:
         raise ValueError(
             f"--method={NO_BERT} needs {' and '.join(lacking)}: pip install "
-            "'keras-adapters[no_bert]'"
+            "'keras-adapters[no-bert]'"
         )
     config.files.check()
     output = _output_dir(config, f"{config.task}-{NO_BERT}-seed{config.fit.seed}")

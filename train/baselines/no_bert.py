@@ -117,11 +117,19 @@ def complete(
 
     Raises:
       Preempted: a signal came.
-      OSError, ValueError: the trials cannot be read, or the model cannot be written.
+      FileNotFoundError: the trials are gone.
+      OSError, ValueError: they cannot be read, or the model cannot be written.
     """
     with interruptions.during("fitting the best model"):
         data = sample_train(data, config.fit.max_train_examples, config.fit.seed)
-        best = Trials(folder.trials, VERSION).best()
+        trials = Trials(folder.trials, VERSION)
+        if not trials.records:
+            raise FileNotFoundError(
+                f"{folder.path} has finished, but its trials are gone, {folder.trials.name} and "
+                "with it the settings of the best model. To search again, name another "
+                "--output_dir"
+            )
+        best = trials.best()
         _save(_fit(config, data, best.settings), config, data, best.settings, folder)
 
 

@@ -1,3 +1,4 @@
+import concurrent.futures
 import errno
 import json
 import shutil
@@ -123,6 +124,19 @@ def test_damage_is_told_and_mended(tmp_path, counting, make_source, capsys):
     assert cache.computed in (SHARD, COUNT % SHARD)
     assert f"{first} is damaged" in capsys.readouterr().out
     assert first.read_bytes() == whole
+
+
+def test_several_that_compute_the_same_at_once_leave_whole_files(tmp_path, counting, make_source):
+    source = make_source(TEXTS)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(make_cache(tmp_path, counting).source, source) for _ in range(4)]
+        for job in jobs:
+            features, _ = read(job.result(), [7])
+            assert features[0, 0] == len(TEXTS[7]) // 2 + 2
+    after = make_cache(tmp_path, counting)
+    after.source(source)
+    assert (after.computed, after.read) == (0, COUNT)
+    assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
 def test_texts_are_not_tokenised_where_features_are_read(tmp_path, counting, make_source):

@@ -153,6 +153,11 @@ def test_a_finished_search_is_not_searched_again_but_makes_its_model_anew(folder
     assert "making what it lacks: model" in done.out
     assert ((path / "results.json").read_bytes(), (path / "trials.json").read_bytes()) == before
     assert (path / "model" / "model.json").read_text() == written
+    shutil.rmtree(path / "model")
+    (path / "trials.json").unlink()
+    gone = search("lost", "--max_train_examples=50")
+    assert gone.returncode == 1
+    assert "its trials are gone" in gone.err
     other = search("lost")
     assert other.returncode == 1
     assert "max_train_examples: 50 there, None now" in other.err

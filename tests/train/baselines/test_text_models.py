@@ -3,8 +3,8 @@ import warnings
 import numpy as np
 import optuna
 import pytest
-from sklearn.exceptions import ConvergenceWarning
 from skops import io
+from threadpoolctl import threadpool_limits
 
 from train.baselines.text_models import build, count_coefficients, outputs, suggest
 
@@ -64,8 +64,8 @@ def pairs():
 
 
 def fit(settings, examples, labels, is_regression=False):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with warnings.catch_warnings(), threadpool_limits(1, "openmp"):
+        warnings.simplefilter("ignore")
         return build(settings, is_regression=is_regression, seed=3).fit(examples, labels)
 
 
