@@ -7,7 +7,14 @@ import pytest
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.adapter_flags import ADAPTER_FLAGS
-from train.config import DeviceConfig, FitConfig, KeepConfig, ModelConfig, RunConfig
+from train.config import (
+    DeviceConfig,
+    FitConfig,
+    KeepConfig,
+    ModelConfig,
+    RunConfig,
+    SearchConfig,
+)
 from train.encoders.find import DEFAULT
 from train.tasks.files import DataFiles
 
@@ -59,6 +66,7 @@ def test_setting_names_are_those_of_the_parts():
     settings = {"task": "csv", "train_file": "a.csv"}
     for name in set(names) - {
         *("task", "method", "top_layers", "train_layer_norm", "train_file"),
+        *("search_trials", "search_seconds"),
         *ADAPTER_FLAGS,
     }:
         default = next(
@@ -69,6 +77,57 @@ def test_setting_names_are_those_of_the_parts():
         )
         settings[name] = default
     assert RunConfig.from_settings(**settings) == RunConfig.from_settings("csv", train_file="a.csv")
+
+
+def test_a_search_is_in_place_of_a_method():
+    config = RunConfig.from_settings("reuters_r8", "no_bert", seed=3, export=False)
+    assert (config.method, config.method_name) == (None, "no_bert")
+    assert config.search == SearchConfig(trials=50, seconds=None)
+    told = config.to_json_dict()
+    assert (told["method"], told["search"]) == (None, {"trials": 50, "seconds": None})
+    assert RunConfig.from_json_dict(told) == config
+    assert config.identity()["search"] == {"trials": 50, "seconds": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "budget"),
+    [
+        ({"search_trials": 3}, SearchConfig(3, None)),
+        ({"search_seconds": 9.0}, SearchConfig(None, 9.0)),
+        ({"search_trials": 3, "search_seconds": 9.0}, SearchConfig(3, 9.0)),
+    ],
+)
+def test_a_search_ends_when_what_was_given_is_spent(given, budget):
+    assert RunConfig.from_settings("reuters_r8", "no_bert", **given).search == budget
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"adapter_size": 8}, "--adapter_size does not go with --method=no_bert.* Received: 8"),
+        ({"top_layers": 2}, "--top_layers does not go"),
+        ({"train_layer_norm": False}, "--train_layer_norm does not go"),
+        ({"init_adapter": "a"}, "--init_adapter does not go"),
+        ({"encoder": "e"}, "--encoder does not go"),
+        ({"pooling": "mean"}, "--pooling does not go"),
+        ({"epochs": 3}, "--epochs does not go"),
+        ({"learning_rate": 0.1}, "--learning_rate does not go"),
+        ({"precision": "bfloat16"}, "--precision does not go"),
+        ({"strategy": "mirrored"}, "--strategy does not go"),
+        ({"predict_test": True}, "--predict_test does not go"),
+        ({"feature_cache": "f"}, "--feature_cache does not go"),
+        ({"task": "squad"}, "--task=squad asks for spans"),
+        ({"search_trials": 0}, "--search_trials must be a whole number of at least 1"),
+        ({"search_seconds": 0}, "--search_seconds must be above 0. Received: 0"),
+        ({"search_seconds": math.inf}, "--search_seconds must be above 0. Received: inf"),
+        ({"method": "full", "search_trials": 3}, "--search_trials goes with --method=no_bert, not"),
+        ({"method": "adapters", "search_seconds": 3}, "--search_seconds goes with --method=no_b"),
+    ],
+)
+def test_what_does_not_go_with_a_search_is_refused(settings, message):
+    settings = {"task": "reuters_r8", "method": "no_bert", **settings}
+    with pytest.raises(ValueError, match=message):
+        RunConfig.from_settings(**settings)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -202,6 +202,28 @@ def test_missing_outputs_are_those_that_are_asked_for(tmp_path):
         assert folder.missing() == []
 
 
+def test_a_search_has_outputs_of_its_own(tmp_path):
+    with open_folder(tmp_path, encoder=None, method="no_bert") as folder:
+        assert folder.missing() == ["model"]
+        folder.model.mkdir()
+        (folder.model / "model.json").write_text("{}")
+        assert folder.missing() == ["model"]
+        (folder.model / "model.skops").write_text("")
+        assert folder.missing() == []
+    with open_folder(tmp_path / "no", encoder=None, method="no_bert", export=False) as folder:
+        assert folder.missing() == []
+
+
+def test_trials_are_work_that_no_other_run_may_take(tmp_path):
+    open_folder(tmp_path, encoder=None, method="no_bert", search_trials=3).close()
+    open_folder(tmp_path, encoder=None, method="no_bert", search_trials=4).close()
+    (tmp_path / "trials.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"search: \{'trials': 4,.* there, \{'trials': 5,"):
+        open_folder(tmp_path, encoder=None, method="no_bert", search_trials=5)
+    with pytest.raises(ValueError, match=r"search: .* there, None now"):
+        open_folder(tmp_path, adapter_size=8)
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -178,3 +178,63 @@ def test_moving_statistics_go_with_one_worker(monkeypatch):
     assert settled(adapter_norm="layer")
     with pytest.raises(ValueError, match="--adapter_norm=batch goes with one worker"):
         settled(adapter_norm="batch")
+
+
+def test_features_are_kept_in_the_users_caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = str(tmp_path / "keras_adapters" / "features")
+    assert settled(method="feature_based").keep.feature_cache == kept
+    assert settled(method="feature_based", strategy="mirrored").keep.feature_cache == kept
+    given = settled(method="feature_based", feature_cache="here")
+    assert given.keep.feature_cache == "here"
+    assert settle(given, find_encoder(given.model.encoder)) == given
+    assert not list(tmp_path.iterdir())
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kept = str(tmp_path / ".cache" / "keras_adapters" / "features")
+    assert settled(method="feature_based").keep.feature_cache == kept
+
+
+def test_features_are_not_kept_where_there_are_none_or_they_cannot_be(monkeypatch):
+    for settings in (
+        {},
+        {"method": "layer_norm", "feature_cache": ""},
+        {"method": "feature_based", "feature_cache": ""},
+        {"method": "feature_based", "task": "squad"},
+        {"method": "feature_based", "tpu": "local"},
+    ):
+        assert settled(**settings).keep.feature_cache == "", settings
+    workers = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    assert settled(method="feature_based").keep.feature_cache == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "full"}, "--feature_cache=here goes with --method=feature_based, not full"),
+        ({}, "goes with --method=feature_based, not adapters"),
+        ({"method": "feature_based", "task": "squad"}, "one vector per text, not --task=squad"),
+        ({"method": "feature_based", "tpu": "local"}, "one machine, not a TPU or several workers"),
+    ],
+    ids=str,
+)
+def test_keeping_features_that_cannot_be_is_an_error(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settled(feature_cache="here", **settings)
+
+
+def test_a_feature_cache_must_be_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="--feature_cache must name a folder"):
+        settled(method="feature_based", feature_cache=str(tmp_path / "file"))
+
+
+def test_a_search_needs_no_encoder(csv_files, monkeypatch):
+    config = RunConfig.from_settings(method="no_bert", seed=2, **csv_files)
+    config = settle(config, None)
+    assert config.keep.output_dir == str(pathlib.Path("runs", "csv-no_bert-seed2"))
+    assert settle(config, None) == config
+    monkeypatch.setattr("train.settle._OF_SEARCHES", ("numpy", "no_such_package"))
+    with pytest.raises(ValueError, match="needs no_such_package: pip install"):
+        settle(config, None)

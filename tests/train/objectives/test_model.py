@@ -7,7 +7,7 @@ from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.summary import count_parameters
-from train.objectives.model import build_classifier, build_span_model
+from train.objectives.model import build_classifier, build_span_model, split_classifier
 
 # Trained parameters on the packaged encoder, d = 384, 6 blocks, 8 classes:
 # adapters of m: 12 (2md + d + m); LayerNorms: 13 * 2d; head: 8d + 8.
@@ -123,3 +123,29 @@ def test_span_logits_are_a_dense_layer_on_each_position(policy, tolerance, minil
         assert outputs[name].dtype == tf.float32
         expected = states @ kernel[:, column] + bias[column]
         np.testing.assert_allclose(outputs[name], expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("build", [build_classifier, build_span_model])
+def test_a_fixed_encoder_drops_nothing_in_training(build, small_encoder, tokens):
+    settings = {"num_outputs": 3} if build is build_classifier else {}
+    dropouts = {"output_dropout": 0.5, "attention_dropout": 0.5}
+    for name, is_fixed in (("feature_based", True), ("layer_norm", False)):
+        encoder = small_encoder(**dropouts)
+        model = build(encoder, method=Method.named(name), dropout=0.0, **settings)
+        training, inference = (
+            tf.nest.flatten(model(tokens, training=training)) for training in (True, False)
+        )
+        same = [np.allclose(*pair, atol=1e-6) for pair in zip(training, inference, strict=True)]
+        assert all(same) if is_fixed else not any(same)
+        assert encoder.get_config()["output_dropout"] == 0.5
+
+
+@pytest.mark.parametrize("pooling", ["pooler", "mean"])
+def test_a_classifier_is_its_features_and_its_head(pooling, small_encoder, tokens):
+    encoder = small_encoder()
+    model = build_classifier(encoder, 3, Method.named("feature_based"), pooling=pooling)
+    features, head = split_classifier(model)
+    pooled = features(tokens)
+    assert pooled.shape == (2, 16)
+    np.testing.assert_allclose(head({"features": pooled}), model(tokens), atol=1e-6)
+    assert [id(v) for v in head.trainable_variables] == [id(v) for v in model.trainable_variables]
