@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
-        config = _config_from_flags()
+        config = read_config(FLAGS)
         encoder = find_encoder(config.model.encoder)
         with Interruptions() as interruptions:
             _run(settle(config, encoder), encoder, interruptions)
@@ -123,8 +123,16 @@ def _make_strategy(config: RunConfig, interruptions: Interruptions) -> Any:
         return make_strategy(device.strategy, device.tpu, worker_minutes=device.worker_minutes)
 
 
-def _config_from_flags() -> RunConfig:
-    settings = {name: FLAGS[name].value for name in RunConfig.setting_names()}
+def read_config(values: flags.FlagValues) -> RunConfig:
+    """Returns the settings that parsed flags name.
+
+    Args:
+      values: this module's flags, which may be copies of them.
+
+    Raises:
+      ValueError: as `RunConfig.from_settings` says.
+    """
+    settings = {name: values[name].value for name in RunConfig.setting_names()}
     return RunConfig.from_settings(**settings)
 
 

@@ -1,0 +1,236 @@
+"""Trains every combination of settings, side by side: `python -m train.sweep`.
+
+    python -m train.sweep --tasks=reuters_r8 --methods=adapters,full \
+      --adapter_sizes=8,64 --learning_rates=3e-4,3e-3 --seeds=3 --output_dir=sweeps/r8
+
+Each run is a `python -m train.run` of its own in `OUT/runs`; `OUT/logs` has what they print.
+Flags of `train.run` may stand among the others and are given to each run. `--grid` names one of
+the paper's grids, or a file. Stopped at any time, the same command goes on; what has failed is
+tried again. At the end it tells the settings that are best on dev, with their scores on test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+import tqdm
+from absl import flags
+
+from train import command
+from train.fit.interruptions import Interruptions, Preempted, end_process
+from train.ray_extra import check_installed
+from train.study.estimate import estimate, in_words
+from train.study.grids import GRIDS, make_block, read_grid, restrict
+from train.study.plan import AXES, SET_BY_SWEEP, Block, PlannedRun, plan
+from train.study.run_flags import RunFlags
+from train.study.sweep_folder import SweepFolder
+
+FLAGS = flags.FLAGS
+_PROMISE = "the runs save their state and end"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the flags, runs what has not finished and tells the best settings."""
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
+        runs = plan(_blocks(), _common_flags())
+        folder = SweepFolder(FLAGS.output_dir)
+        folder.check(runs)
+        if FLAGS.dry_run:
+            print(describe(runs, folder))
+            return
+        check_installed("train.sweep")
+        with Interruptions() as interruptions, contextlib.closing(folder.lock()):
+            folder.add(runs)
+            failed = run_all(runs, folder, interruptions)
+        print(closing_table(folder))
+    except Preempted as error:
+        end_process(error)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if failed:
+        sys.exit(
+            f"error: {len(failed)} of {len(runs)} runs failed: {', '.join(failed)}. The same "
+            "command tries them again"
+        )
+
+
+def run_all(
+    runs: Sequence[PlannedRun], folder: SweepFolder, interruptions: Interruptions
+) -> list[str]:
+    """Runs what has not finished; returns the names of the runs that failed.
+
+    Args:
+      runs: the plan, which stands in the folder.
+      folder: the sweep's, locked.
+      interruptions: tells of signals.
+
+    Raises:
+      Preempted: a signal came; the runs at work have saved their state.
+      OSError: there is no cluster, or Ray cannot start.
+    """
+    from train.study.execution import Command, Ended, execute
+
+    todo = [run for run in runs if folder.results(run.name) is None]
+    failed: list[str] = []
+    if not todo:
+        return failed
+    commands = [
+        Command(
+            run.name,
+            ("-m", "train.run", *run.flags, f"--output_dir={folder.of_run(run.name).resolve()}"),
+            folder.of_run(run.name).resolve(),
+            folder.log_of(run.name).resolve(),
+            os.getcwd(),
+        )
+        for run in todo
+    ]
+    with tqdm.tqdm(
+        total=len(runs), initial=len(runs) - len(todo), desc="runs", unit="run", smoothing=0
+    ) as bar:
+
+        def tell(running: int, ended: Ended | None) -> None:
+            bar.set_postfix(running=running, failed=len(failed), refresh=ended is None)
+            if ended is None:
+                return
+            problem = ended.problem
+            if problem is None and folder.results(ended.name) is None:
+                problem = (
+                    "it ended well, but there are no results of it here. Name an --output_dir "
+                    "that is the same folder on all machines"
+                )
+            if problem is not None:
+                failed.append(ended.name)
+                log = folder.log_of(ended.name)
+                bar.write(f"failed: {ended.name}: {problem}. See {log}", file=sys.stderr)
+            bar.update(problem is None)
+
+        with interruptions.during("starting Ray"):
+            execute(
+                commands,
+                FLAGS.ray_address,
+                FLAGS.runs_at_once,
+                tell,
+                lambda: interruptions.asked is not None,
+                lambda: interruptions.deferred(_PROMISE),
+            )
+    return failed
+
+
+def describe(runs: Sequence[PlannedRun], folder: SweepFolder) -> str:
+    """Returns the runs of a plan, how far each is, and how long they will take."""
+    lines, todo, finished = [], [], []
+    for run in runs:
+        results = folder.results(run.name)
+        if results is None:
+            todo.append(run.config)
+            state = "begun" if folder.has_begun(run.name) else "to do"
+        else:
+            finished.append((run.config, results))
+            state = "finished"
+        lines.append(f"{run.name} ({state}): {' '.join(run.flags)}")
+    lines.append(f"{len(runs)} runs, {len(finished)} of them finished.")
+    if not todo:
+        return "\n".join(lines)
+    if not finished:
+        return "\n".join([*lines, "None has finished yet, so how long they take is not known."])
+    told = estimate(todo, finished)
+    if told.known:
+        at_once = FLAGS.runs_at_once or 1
+        how = f"{at_once} at once" if at_once > 1 else "one after the other"
+        lines.append(
+            f"About {in_words(told.seconds / at_once)} for {told.known} of the {len(todo)} others, "
+            f"{how}, judged by the {len(finished)} finished ones."
+        )
+    if told.unknown:
+        lines.append(f"No run that tells of {', '.join(told.unknown)} has finished yet.")
+    return "\n".join(lines)
+
+
+def closing_table(folder: SweepFolder) -> str:
+    """Returns, for each task and method, the settings that are best on dev, and their scores."""
+    from train.study.runs import read_runs
+    from train.study.selection import WIDTHS, best
+
+    runs, left_out = read_runs(folder.runs)
+    lines = []
+    for selected in best(runs, WIDTHS):
+        group = selected.chosen
+        first = group.first
+        scores = [
+            f"{split} {first.metric} {100 * group.mean(split):.2f}"
+            for split in ("dev", "test")
+            if split in first.splits
+        ]
+        settings = f"lr {group.settings['learning_rate']:g}, {group.settings['epochs']} epochs"
+        lines.append(
+            f"{first.task}, {first.label}: {', '.join(scores)} ({settings}, best of "
+            f"{len(selected.tried)} settings, {len(group.runs)} seeds)"
+        )
+    if left_out:
+        lines.append(f"{len(left_out)} further runs have not finished.")
+    return "\n".join(lines)
+
+
+def _blocks() -> tuple[Block, ...]:
+    """Returns what the flags ask for.
+
+    Raises:
+      OSError, ValueError: as `read_grid` and `Block` say; or flags contradict each other.
+    """
+    given = {axis.name: FLAGS[axis.name].value for axis in AXES if FLAGS[axis.name].present}
+    if FLAGS.grid is None:
+        if not FLAGS.tasks:
+            raise ValueError("--tasks must name the tasks, or --grid a grid")
+        methods = FLAGS.methods or ["adapters"]
+        block = make_block(FLAGS.tasks, methods, given, FLAGS.seeds or 1, {}, RunFlags())
+        return (block,)
+    for name in (*given, *(["methods"] if FLAGS.methods else [])):
+        raise ValueError(f"--{name} and --grid={FLAGS.grid} both say what is varied: give one")
+    return restrict(read_grid(FLAGS.grid), FLAGS.tasks, FLAGS.seeds)
+
+
+def _common_flags() -> tuple[str, ...]:
+    """Returns the flags of `train.run` that were given, and what a sweep leaves out by itself."""
+    given = [name for name in RunFlags().names if name in FLAGS and name not in SET_BY_SWEEP]
+    common = [FLAGS[name].serialize() for name in given if FLAGS[name].present]
+    # Hundreds of models that nobody has asked for: the chosen run's command makes its own.
+    return tuple(common if FLAGS["export"].present else [*common, "--noexport"])
+
+
+def define_flags() -> None:
+    """Defines the flags, those of `train.run` among them but for what a sweep sets itself."""
+    for name in SET_BY_SWEEP:
+        if name in FLAGS:
+            delattr(FLAGS, name)
+    flags.DEFINE_list("tasks", None, "Tasks of train.run; of a grid, those that are wanted.")
+    flags.DEFINE_list("methods", None, "Transfer methods. Default: adapters.")
+    flags.DEFINE_list("adapter_sizes", None, "With adapters: their widths.")
+    flags.DEFINE_list("init_stddevs", None, "With adapters: of their initial values.")
+    flags.DEFINE_list("top_layers", None, "With --methods=top_layers: how many blocks train.")
+    flags.DEFINE_list("learning_rates", None, "Peak learning rates. Default: as train.run.")
+    flags.DEFINE_list("epochs_grid", None, "Numbers of epochs. Default: as train.run.")
+    flags.DEFINE_list("train_sizes", None, "Numbers of training examples; `all` is one too.")
+    flags.DEFINE_integer(
+        "seeds", None, "How many seeds, from 0 on. Default: 1, or the grid's.", lower_bound=1
+    )
+    flags.DEFINE_string("grid", None, f"{', '.join(GRIDS)}, or a .yaml or .json file of blocks.")
+    flags.DEFINE_string("output_dir", None, "The sweep's folder.")
+    flags.DEFINE_integer(
+        "runs_at_once",
+        None,
+        "How many run at once. Default: one a GPU, or one for every four processors.",
+        lower_bound=1,
+    )
+    flags.DEFINE_string("ray_address", None, "Of a Ray cluster to work on, as ray.init takes it.")
+    flags.DEFINE_bool("dry_run", False, "Print the runs and how long they will take; run none.")
+    flags.mark_flag_as_required("output_dir")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, outlives_readers=True)
