@@ -152,27 +152,36 @@ def describe(runs: Sequence[PlannedRun], folder: SweepFolder) -> str:
 
 
 def closing_table(folder: SweepFolder) -> str:
-    """Returns, for each task and method, the settings that are best on dev, and their scores."""
+    """Returns, for each task and method, the settings that are best on dev, and their scores.
+
+    Sizes of adapters and numbers of top layers are chosen on dev too.
+    """
+    from train.study.evidence import Score, points
     from train.study.runs import read_runs
     from train.study.selection import WIDTHS, best
+    from train.study.table import shown
 
     runs, left_out = read_runs(folder.runs)
-    lines = []
+    rows = [("task", "method", "dev", "test", "learning rate", "epochs", "settings tried")]
     for selected in best(runs, WIDTHS):
         group = selected.chosen
-        first = group.first
         scores = [
-            f"{split} {first.metric} {100 * group.mean(split):.2f}"
+            shown(Score.of(list(points(group, split).values())))
+            if split in group.first.splits
+            else shown(None)
             for split in ("dev", "test")
-            if split in first.splits
         ]
-        settings = f"lr {group.settings['learning_rate']:g}, {group.settings['epochs']} epochs"
-        lines.append(
-            f"{first.task}, {first.label}: {', '.join(scores)} ({settings}, best of "
-            f"{len(selected.tried)} settings, {len(group.runs)} seeds)"
-        )
+        settings = [shown(group.settings.get(name), "g") for name in ("learning_rate", "epochs")]
+        tried = str(len(selected.tried))
+        rows.append((group.first.task, group.first.label, *scores, *settings, tried))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.append("Chosen by the mean score on dev; scores in points, mean ± deviation (seeds).")
     if left_out:
-        lines.append(f"{len(left_out)} further runs have not finished.")
+        lines.append(f"{len(left_out)} further runs of this folder have not finished.")
     return "\n".join(lines)
 
 

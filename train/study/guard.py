@@ -34,7 +34,8 @@ def main(command: Sequence[str]) -> int:
 
 
 def _watch(child: subprocess.Popen) -> None:
-    sys.stdin.buffer.read()  # Until the pipe is closed.
+    while os.read(sys.stdin.fileno(), 1):  # Not buffered: a buffer's lock would outlive `main`.
+        pass
     child.terminate()
     try:
         child.wait(GRACE_SECONDS)

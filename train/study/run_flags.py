@@ -13,7 +13,6 @@ from train.config import RunConfig
 from train.encoders.find import find_encoder
 from train.settle import settle
 
-
 # As they are before any is parsed, and before a command takes some out for its own.
 _DEFINED = tuple(
     copy.deepcopy(flag)
