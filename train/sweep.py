@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
             print(describe(runs, folder))
             return
         check_installed("train.sweep")
-        with Interruptions() as interruptions, contextlib.closing(folder.lock()):
+        with Interruptions("running") as interruptions, contextlib.closing(folder.lock()):
             folder.add(runs)
             failed = run_all(runs, folder, interruptions)
         print(closing_table(folder))

@@ -161,28 +161,18 @@ def plan(blocks: Sequence[Block], common: Sequence[str] = ()) -> list[PlannedRun
       common: further flags for all runs.
 
     Raises:
-      ValueError: `train.run` would refuse a run, or two different runs would have one name.
+      ValueError: `train.run` would refuse a run.
       OSError: an encoder or a file of a task is not there.
     """
     run_flags = RunFlags()
     runs: dict[str, PlannedRun] = {}
-    seen: set[str] = set()
     for block in blocks:
         for name, flags in expand(block, common):
             try:
                 config = run_flags.read(flags)
             except (ValueError, OSError) as error:
                 raise type(error)(f"{error}\nThat is of the planned run {name}") from error
-            key = _key(config)
-            if key in seen:
-                continue
-            seen.add(key)
-            if name in runs:
-                raise ValueError(
-                    f"two different runs would both be called {name}: {' '.join(runs[name].flags)} "
-                    f"and {' '.join(flags)}"
-                )
-            runs[name] = PlannedRun(name, flags, config)
+            runs.setdefault(_key(config), PlannedRun(name, flags, config))
     return list(runs.values())
 
 

@@ -102,8 +102,8 @@ class SweepFolder:
     def _read(self) -> dict[str, tuple[str, ...]]:
         path = self.path / PLAN
         try:
-            plan = json.loads(path.read_text(encoding="utf-8"))
-            return {run["name"]: tuple(run["flags"]) for run in plan["runs"]}
+            runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+            return {run["name"]: tuple(run["flags"]) for run in runs[:]}
         except (FileNotFoundError, NotADirectoryError):
             self._check_empty()
             return {}
