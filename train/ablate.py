@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
         targets = [_target(run, FLAGS.output_dir, len(runs)) for run in runs]
         quiet_tensorflow(FLAGS.tensorflow_log)
         for run, target in zip(runs, targets, strict=True):
-            print(_ablate(run, target, FLAGS.split))
+            print(write_scores(run, target, FLAGS.split))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
@@ -76,12 +76,16 @@ def find_runs(paths: Sequence[str], below: str | None, split: str) -> list[Run]:
 
 
 def _read(path: str) -> Run:
-    runs, left_out = read_runs(path)
-    if [run.path for run in runs] != [pathlib.Path(path)]:
-        problem = left_out[0] if left_out else f"{path}: it is not a run's folder"
-        raise ValueError(f"--run={problem}")
+    folder = pathlib.Path(path)
+    try:
+        runs, left_out = read_runs(folder)
+    except OSError as error:
+        raise type(error)(f"--run={error}") from error
+    if [run.path for run in runs] != [folder]:
+        own = (problem for problem in left_out if problem.startswith(f"{folder}: "))
+        raise ValueError(f"--run={next(own, f'{folder}: it is not a run')}")
     if runs[0].insertion is None:
-        raise ValueError(f"--run={path} has no adapters: its method is {runs[0].method}")
+        raise ValueError(f"--run={folder} has no adapters: its method is {runs[0].method}")
     return runs[0]
 
 
@@ -96,7 +100,17 @@ def _target(run: Run, output_dir: str | None, runs: int) -> pathlib.Path:
     return folder / ABLATION
 
 
-def _ablate(run: Run, target: pathlib.Path, split: str) -> str:
+def write_scores(run: Run, target: pathlib.Path, split: str) -> str:
+    """Writes what `train.study.ablation.ablate` finds; returns it in words.
+
+    Args:
+      run: a finished run with adapters.
+      target: the file to write, whole or not at all.
+      split: what to score on.
+
+    Raises:
+      OSError, ValueError: as `ablate` says, or the file cannot be written.
+    """
     from train.study.ablation import ablate  # Imports TensorFlow.
 
     with tqdm.tqdm(desc=run.path.name, unit=" evaluations") as bar:
