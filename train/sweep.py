@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -94,20 +95,18 @@ def run_all(
     ) as bar:
 
         def tell(running: int, ended: Ended | None) -> None:
-            bar.set_postfix(running=running, failed=len(failed), refresh=ended is None)
-            if ended is None:
-                return
-            problem = ended.problem
-            if problem is None and folder.results(ended.name) is None:
-                problem = (
-                    "it ended well, but there are no results of it here. Name an --output_dir "
-                    "that is the same folder on all machines"
-                )
-            if problem is not None:
-                failed.append(ended.name)
-                log = folder.log_of(ended.name)
-                bar.write(f"failed: {ended.name}: {problem}. See {log}", file=sys.stderr)
-            bar.update(problem is None)
+            if ended is not None:
+                problem = ended.problem or _missing(folder, ended.name)
+                if problem:
+                    failed.append(ended.name)
+                    log = folder.log_of(ended.name)
+                    bar.write(f"failed: {ended.name}: {problem}. See {log}", file=sys.stderr)
+                else:
+                    bar.update()
+            before = bar.postfix
+            bar.set_postfix(running=running, failed=len(failed), refresh=False)
+            if bar.postfix != before or sys.stderr.isatty():  # A file is spared the clock.
+                bar.refresh()
 
         with interruptions.during("starting Ray"):
             execute(
@@ -121,6 +120,15 @@ def run_all(
     return failed
 
 
+def _missing(folder: SweepFolder, name: str) -> str | None:
+    if folder.results(name) is not None:
+        return None
+    return (
+        "it ended well, but there are no results of it here. Name an --output_dir that is the "
+        "same folder on all machines"
+    )
+
+
 def describe(runs: Sequence[PlannedRun], folder: SweepFolder) -> str:
     """Returns the runs of a plan, how far each is, and how long they will take."""
     lines, todo, finished = [], [], []
@@ -132,7 +140,7 @@ def describe(runs: Sequence[PlannedRun], folder: SweepFolder) -> str:
         else:
             finished.append((run.config, results))
             state = "finished"
-        lines.append(f"{run.name} ({state}): {' '.join(run.flags)}")
+        lines.append(f"{run.name} ({state}): {shlex.join(run.flags)}")
     lines.append(f"{len(runs)} runs, {len(finished)} of them finished.")
     if not todo:
         return "\n".join(lines)
