@@ -16,16 +16,19 @@ from keras_adapters.fingerprint import digest_all
 from keras_adapters.model_garden.saving import collect, load_adapter
 from keras_adapters.model_garden.variables import encoder_variables
 from keras_adapters.preprocessor import BertPreprocessor
+from train.baselines.feature_cache import FeatureCache
 from train.config import RunConfig
 from train.encoders.find import EncoderFiles
 from train.fit.compile import compile_model
 from train.fit.execution import Execution, plan_execution
-from train.fit.input_pipeline import steps_per_epoch
+from train.fit.input_pipeline import Source, steps_per_epoch
 from train.fit.rematerialization import rematerialize
+from train.fit.step import AccumulatingModel
+from train.objectives.model import split_classifier
 from train.objectives.objective import Objective
 from train.objectives.table import make_objective
 from train.run_folder import RunFolder
-from train.tasks.data import TaskData
+from train.tasks.data import TaskData, sample_train
 from train.tasks.squad import SquadData
 from train.tasks.table import TASKS
 
@@ -42,7 +45,9 @@ class Assembly:
       execution: how a batch is computed there.
       objective: what trains and is scored.
       encoder: the pretrained encoder with what the method inserts.
-      model: the compiled model around it.
+      model: the model around it.
+      fitted: what is compiled and trained: the model, or its head alone where features are kept.
+      features: what keeps them, if they are kept.
     """
 
     config: RunConfig
@@ -53,6 +58,20 @@ class Assembly:
     objective: Objective
     encoder: tf_keras.layers.Layer
     model: tf_keras.Model
+    fitted: AccumulatingModel
+    features: FeatureCache | None
+
+    def readable(self, source: Source, name: str = "") -> Source:
+        """Returns what `fitted` reads of a split, once its features are there if it reads them.
+
+        Args:
+          source: of the objective.
+          name: the split's, for a progress bar.
+
+        Raises:
+          OSError: as `FeatureCache.source` does.
+        """
+        return self.features.source(source, name) if self.features else source
 
     def metadata(self) -> dict[str, Any]:
         """Returns what the adapter's file says of the run, but for its metrics."""
@@ -102,12 +121,9 @@ def assemble(
     tf.config.experimental.enable_op_determinism()
     policy = "mixed_bfloat16" if config.fit.precision == "bfloat16" else "float32"
     tf_keras.mixed_precision.set_global_policy(policy)
-    if config.fit.max_train_examples:
-        train = data.train.sample(config.fit.max_train_examples, config.fit.seed)
-        data = dataclasses.replace(data, train=train)
     objective = make_objective(
         TASKS[config.task],
-        data,
+        sample_train(data, config.fit.max_train_examples, config.fit.seed),
         BertPreprocessor(files.vocab_file, files.lower_case, config.model.max_seq_length),
         pooling=config.model.pooling,
         head_dropout=config.model.head_dropout,
@@ -115,22 +131,33 @@ def assemble(
     steps = steps_per_epoch(len(objective.train), config.fit.batch_size)
     with strategy.scope():
         encoder = load_encoder(files.checkpoint, output_range=objective.output_range)
-        folder.check_encoder(_fingerprint(encoder, files))
+        fingerprint = _fingerprint(encoder, files)
+        folder.check_encoder(fingerprint)
         if config.fit.rematerialize:
             rematerialize(encoder)
         model = objective.build(encoder, config.method)
         if config.model.init_adapter:
             _start_from(config, objective, model, encoder)
+            fingerprint = _fingerprint(encoder, files)
+        fitted, features = model, None
+        if config.keep.feature_cache:
+            extractor, fitted = split_classifier(model)
+            features = _feature_cache(config, extractor, fingerprint, strategy)
+            # Features have no length that could be padded or trimmed.
+            execution = dataclasses.replace(execution, fixed_length=True, trim_parts=False)
         compile_model(
-            model,
+            fitted,
             objective.loss,
             loss_weights=objective.loss_weights,
             learning_rate=config.fit.learning_rate,
             steps=steps * config.fit.epochs,
             seed=config.fit.seed,
             execution=execution,
+            part_of=model,
         )
-    built = Assembly(config, files, folder, strategy, execution, objective, encoder, model)
+    built = Assembly(
+        config, files, folder, strategy, execution, objective, encoder, model, fitted, features
+    )
     collect(model, encoder, built.metadata())  # Told now, not after the training.
     return built
 
@@ -148,6 +175,21 @@ def _start_from(
     load_adapter(path, model if same else None, encoder)
     head = "with its head" if same else "with a new head, for it is another task's"
     print(f"Starting from the adapter in {path}, {head}")
+
+
+def _feature_cache(
+    config: RunConfig,
+    extractor: tf_keras.Model,
+    fingerprint: str,
+    strategy: tf.distribute.Strategy,
+) -> FeatureCache:
+    identity = {
+        "encoder": fingerprint,  # With its vocabulary and its casing.
+        "max_seq_length": config.model.max_seq_length,
+        "pooling": config.model.pooling,
+        "precision": config.fit.precision,
+    }
+    return FeatureCache(config.keep.feature_cache, extractor, identity, strategy)
 
 
 def _fingerprint(encoder: tf_keras.layers.Layer, files: EncoderFiles) -> str:

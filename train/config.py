@@ -22,6 +22,10 @@ from train.tasks.task import check_files
 POOLINGS = ("auto", "pooler", "mean")
 PRECISIONS = ("float32", "bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
+NO_BERT = "no_bert"  # No transfer: a search over models of the task alone.
+METHOD_NAMES = (*METHODS, NO_BERT)
+# The settings that such a search takes, of those that say how a model is made.
+_OF_SEARCHES = ("seed", "max_train_examples", "output_dir", "export")
 _LARGEST_SEED = 2**32 - 1  # NumPy's.
 
 
@@ -155,6 +159,9 @@ class KeepConfig:
       export: whether to write a SavedModel.
       adapter_dtype: what the adapter file stores, one of `ADAPTER_DTYPES`: with 16 bits half
         of the bytes. The SavedModel and the metrics are not rounded.
+      feature_cache: where nothing but a head on one vector per text trains, the folder that
+        keeps these vectors from run to run; empty keeps none, and the encoder is run each
+        epoch. By default `keras_adapters/features` in the user's folder of caches.
 
     Raises:
       ValueError: a setting is out of its range.
@@ -166,6 +173,7 @@ class KeepConfig:
     predict_test: bool = False
     export: bool = True
     adapter_dtype: str = "float32"
+    feature_cache: str | None = None
 
     def __post_init__(self) -> None:
         if self.output_dir is not None:
@@ -178,6 +186,38 @@ class KeepConfig:
         _check_bool("predict_test", self.predict_test)
         _check_bool("export", self.export)
         _check_choice("adapter_dtype", self.adapter_dtype, ADAPTER_DTYPES)
+        if self.feature_cache:
+            _check_text("feature_cache", self.feature_cache)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """How long models without BERT are searched for: until the first of these is spent.
+
+    Args:
+      trials: how many models are tried; `None` is any number.
+      seconds: how long trials take in all; `None` is any time. The number of trials then
+        depends on the machine, and the result with it.
+
+    Raises:
+      ValueError: a setting is out of its range, or both are left open.
+    """
+
+    trials: int | None = 50
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_count("search_trials", self.trials)
+        seconds = self.seconds
+        if seconds is not None and not (_is_number(seconds) and 0 < seconds < math.inf):
+            raise ValueError(f"--search_seconds must be above 0. Received: {seconds!r}")
+        if self.trials is None and seconds is None:
+            raise ValueError("a search needs --search_trials or --search_seconds")
+
+    def __str__(self) -> str:
+        trials = None if self.trials is None else f"{self.trials} trials"
+        seconds = None if self.seconds is None else f"{self.seconds:g} s"
+        return "a search of " + ", at most ".join(filter(None, (trials, seconds)))
 
 
 _PARTS = {
@@ -202,9 +242,11 @@ class RunConfig:
       fit: how it is trained.
       device: where it is trained.
       keep: what is kept of it.
+      search: in place of a method, how long models without BERT are searched for.
 
     Raises:
-      ValueError: there is no such task, or it takes other files.
+      ValueError: there is no such task, or it takes other files; or a setting does not go with
+        a search.
 
     Example:
     >>> RunConfig.from_settings("mnli", adapter_size=64, data_dir="glue", epochs=3)
@@ -217,10 +259,29 @@ class RunConfig:
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
     device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
     keep: KeepConfig = dataclasses.field(default_factory=KeepConfig)
+    search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
         _check_choice("task", self.task, tuple(TASKS))
         check_files(self.task, TASKS[self.task], self.files)
+        if self.search is not None:
+            self._check_search()
+
+    def _check_search(self) -> None:
+        """Checks that nothing is set that says how an encoder is trained."""
+        if self.method is not None:
+            raise ValueError(f"a search takes no method. Received: {self.method}")
+        if not TASKS[self.task].form.pools:
+            raise ValueError(
+                f"--method={NO_BERT} searches models that give a whole text a class or a value; "
+                f"--task={self.task} asks for spans"
+            )
+        for part in ("model", "fit", "device", "keep"):
+            given, default = getattr(self, part), _PARTS[part]()
+            for name in _names(_PARTS[part]):
+                value = getattr(given, name)
+                if name not in _OF_SEARCHES and value != getattr(default, name):
+                    raise _not_of_a_search(name, value)
 
     @classmethod
     def from_settings(
@@ -230,6 +291,8 @@ class RunConfig:
         adapter_size: int | None = None,
         top_layers: int | None = None,
         train_layer_norm: bool = True,
+        search_trials: int | None = None,
+        search_seconds: float | None = None,
         **settings: Any,
     ) -> RunConfig:
         """Sorts settings, named as the flags are, into the parts.
@@ -244,6 +307,14 @@ class RunConfig:
         }
         if settings:
             raise TypeError(f"there are no settings {sorted(settings)}")
+        search = _search(method, search_trials, search_seconds)
+        if search is not None:
+            for name, value in (("adapter_size", adapter_size), ("top_layers", top_layers)):
+                if value is not None:
+                    raise _not_of_a_search(name, value)
+            if train_layer_norm is not True:
+                raise _not_of_a_search("train_layer_norm", train_layer_norm)
+            return cls(task, None, **parts, search=search)
         if method == "adapters" and adapter_size is None and not train_layer_norm:
             recipe = TASKS[task].recipe_for(parts["model"].encoder) if task in TASKS else None
             adapter_size = recipe.adapter_size if recipe else AdapterConfig().size
@@ -254,7 +325,14 @@ class RunConfig:
     def setting_names() -> tuple[str, ...]:
         """Returns the names of the settings that `from_settings` takes."""
         parts = tuple(name for kind in _PARTS.values() for name in _names(kind))
-        return ("task", "method", "adapter_size", "top_layers", "train_layer_norm", *parts)
+        searches = ("search_trials", "search_seconds")
+        methods = ("method", "adapter_size", "top_layers", "train_layer_norm")
+        return ("task", *methods, *searches, *parts)
+
+    @property
+    def method_name(self) -> str:
+        """The method's name, once settled, as results and flags say it."""
+        return self.method.name if self.search is None else NO_BERT
 
     def to_json_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON types, from which `from_json_dict` makes them again."""
@@ -272,7 +350,9 @@ class RunConfig:
             parts = {part: kind(**settings[part]) for part, kind in _PARTS.items()}
             method = settings["method"]
             method = None if method is None else Method.from_json(json.dumps(method))
-            return cls(settings["task"], method, **parts)
+            search = settings.get("search")
+            search = None if search is None else SearchConfig(**search)
+            return cls(settings["task"], method, **parts, search=search)
         except (KeyError, TypeError) as error:
             raise ValueError(f"these are not the settings of a run: {error!r}") from error
 
@@ -287,14 +367,34 @@ class RunConfig:
         del model["encoder"], model["init_adapter"], fit["rematerialize"]
         method = json.loads(self.method.to_json()) if self.method else None
         kept = {"adapter_dtype": self.keep.adapter_dtype}
-        return {"task": self.task, "method": method, **model, **fit, **kept}
+        search = None if self.search is None else dataclasses.asdict(self.search)
+        named = {"task": self.task, "method": method, "search": search}
+        return {**named, **model, **fit, **kept}
+
+
+def _search(method: str, trials: int | None, seconds: float | None) -> SearchConfig | None:
+    """Returns the search that flags ask for, if they ask for one."""
+    given = {"trials": trials, "seconds": seconds}
+    given = {name: value for name, value in given.items() if value is not None}
+    if method == NO_BERT:
+        # A time alone is not cut short by a default number of trials.
+        return SearchConfig(**({"trials": None, **given} if given else {}))
+    for name in given:
+        raise ValueError(f"--search_{name} goes with --method={NO_BERT}, not {method}")
+    return None
+
+
+def _not_of_a_search(name: str, value: Any) -> ValueError:
+    return ValueError(
+        f"--{name} does not go with --method={NO_BERT}, which has no encoder. Received: {value!r}"
+    )
 
 
 def _method(
     name: str, adapter_size: int | None, top_layers: int | None, train_layer_norm: bool
 ) -> Method | None:
     """Returns the method that flags name; `None` for adapters of the recipe's size."""
-    _check_choice("method", name, tuple(METHODS))
+    _check_choice("method", name, METHOD_NAMES)
     _check_bool("train_layer_norm", train_layer_norm)
     if name != "adapters" and not train_layer_norm:
         raise ValueError(f"--train_layer_norm=false goes with --method=adapters, not {name}")

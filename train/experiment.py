@@ -26,6 +26,7 @@ from train.fit.predictor import Predictor
 from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
 from train.fit.strategies import telling_of_lost_peers
+from train.objectives.objective import Predict
 from train.results import peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.tasks.data import TaskData
@@ -72,6 +73,7 @@ def run(
             built = assemble(config, data, files, folder, strategy)
         counts = count_parameters(built.model, built.encoder)
         _describe(built, counts)
+        _compute_features(built, interruptions)
         _fit(built, progress, interruptions)
         with interruptions.during("evaluating"):
             predict = _predictor(built)
@@ -91,6 +93,7 @@ def run(
         "examples": built.objective.sizes(),
         "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
         "examples_per_second": progress.examples_per_second,
+        **_features(built),
         **peak_memory(),
         "seconds": time.monotonic() - start,
         "versions": versions(),
@@ -160,6 +163,29 @@ def _describe(built: Assembly, counts: ParameterCounts) -> None:
     )
 
 
+def _compute_features(built: Assembly, interruptions: Interruptions) -> None:
+    """Computes the features that are lacking now, and not in the midst of training."""
+    if built.features is None:
+        return
+    with interruptions.during("computing the features"):
+        for name, source in {"train": built.objective.train, **built.objective.sources}.items():
+            built.readable(source, name)
+    kept = built.features
+    print(
+        f"Features: {kept.computed:,} computed and {kept.read:,} read in {kept.seconds:.1f} s, "
+        f"kept in {built.config.keep.feature_cache}"
+    )
+
+
+def _features(built: Assembly) -> dict[str, Any]:
+    """Returns what `results.json` says of features: examples, and the seconds they took."""
+    features = built.features
+    if features is None:
+        return {}
+    told = {name: getattr(features, name) for name in ("computed", "read", "seconds")}
+    return {"features": told}
+
+
 def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions) -> None:
     config, objective, folder = built.config, built.objective, built.folder
     checkpoints = _checkpoints(built)
@@ -182,8 +208,8 @@ def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions)
         if folder.writes:
             callbacks.append(TensorBoardLogs(folder.logs))
         fit(
-            built.model,
-            objective.train,
+            built.fitted,
+            built.readable(objective.train),
             built.strategy,
             batch_size=config.fit.batch_size,
             epochs=config.fit.epochs,
@@ -194,15 +220,16 @@ def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions)
         )
 
 
-def _predictor(built: Assembly, between: Callable[[], None] = lambda: None) -> Predictor:
+def _predictor(built: Assembly, between: Callable[[], None] = lambda: None) -> Predict:
     fixed_length = built.execution.fixed_length
-    return Predictor(built.model, built.strategy, _EVALUATION_BATCH, fixed_length, between)
+    predict = Predictor(built.fitted, built.strategy, _EVALUATION_BATCH, fixed_length, between)
+    return lambda source: predict(built.readable(source))
 
 
 def _checkpoints(built: Assembly) -> TrainingCheckpoints:
     folder, keep = built.folder, built.config.keep
     return TrainingCheckpoints(
-        folder.checkpoints, built.model, keep.keep_checkpoints, folder.writes
+        folder.checkpoints, built.fitted, keep.keep_checkpoints, folder.writes
     )
 
 

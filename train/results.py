@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Any
-
-import tensorflow as tf
 
 from train.config import RunConfig
 
@@ -18,9 +17,9 @@ def settings(config: RunConfig) -> dict[str, Any]:
     """Returns the settings by which results are told apart; `config.json` has all of them."""
     return {
         "task": config.task,
-        "method": config.method.name,
-        "adapter_size": getattr(config.method.insertion, "size", None),
-        "encoder": config.model.encoder,
+        "method": config.method_name,
+        "adapter_size": getattr(getattr(config.method, "insertion", None), "size", None),
+        "encoder": config.model.encoder if config.search is None else None,
         "seed": config.fit.seed,
     }
 
@@ -29,10 +28,14 @@ def peak_memory() -> dict[str, Any]:
     """Returns the most memory that was in use so far, in bytes.
 
     `peak_memory_bytes` is the process's resident memory; with GPUs,
-    `peak_device_memory_bytes` is what TensorFlow used of each.
+    `peak_device_memory_bytes` is what TensorFlow used of each, if it is there.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = {"peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024}
+    if "tensorflow" not in sys.modules:
+        return memory
+    import tensorflow as tf
+
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if gpus:
         memory["peak_device_memory_bytes"] = [
@@ -42,9 +45,9 @@ def peak_memory() -> dict[str, Any]:
     return memory
 
 
-def versions() -> dict[str, str | None]:
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:
     """Returns the versions of this package and of those that it computes with."""
-    return {name: _version(name) for name in _PACKAGES}
+    return {name: _version(name) for name in packages}
 
 
 def _version(package: str) -> str | None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags, logging
 
-from keras_adapters.methods.method import METHODS
 from train import command
-from train.config import ADAPTER_DTYPES, POOLINGS, PRECISIONS, STRATEGIES, RunConfig
+from train.config import (
+    ADAPTER_DTYPES,
+    METHOD_NAMES,
+    POOLINGS,
+    PRECISIONS,
+    STRATEGIES,
+    RunConfig,
+)
 from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
 from train.fit.interruptions import Interruptions, Preempted, end_process
 from train.fit.workers import WORKER_MINUTES, is_first_worker, several_workers
@@ -22,7 +28,12 @@ from train.tasks.table import TASKS
 FLAGS = flags.FLAGS
 
 flags.DEFINE_enum("task", None, list(TASKS), "What to train.")
-flags.DEFINE_enum("method", "adapters", list(METHODS), "What trains: the transfer method.")
+flags.DEFINE_enum(
+    "method",
+    "adapters",
+    list(METHOD_NAMES),
+    "What trains: the transfer method; no_bert: a search over models without BERT.",
+)
 flags.DEFINE_integer(
     "adapter_size", None, "Width of the adapters. Default: by --task, else 64.", lower_bound=1
 )
@@ -62,7 +73,15 @@ flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints; 0: e
 flags.DEFINE_integer("keep_checkpoints", 2, "How many checkpoints are kept.")
 flags.DEFINE_bool("predict_test", False, "Predict test splits published without labels.")
 flags.DEFINE_bool("export", True, "Write a SavedModel that takes raw text.")
+flags.DEFINE_integer("search_trials", None, "--method=no_bert: models to try. Default: 50.")
+flags.DEFINE_float("search_seconds", None, "--method=no_bert: time to try models in.")
 flags.DEFINE_enum("adapter_dtype", "float32", ADAPTER_DTYPES, "What the adapter file stores.")
+flags.DEFINE_string(
+    "feature_cache",
+    None,
+    "--method=feature_based: folder that keeps the encoder's features from run to run. "
+    "Default: in the user's caches; empty: none.",
+)
 flags.mark_flag_as_required("task")
 
 
@@ -71,10 +90,10 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
-        config = read_config(FLAGS)
-        encoder = find_encoder(config.model.encoder)
+        config, encoder = read_config(FLAGS)
         with Interruptions() as interruptions:
-            _run(settle(config, encoder), encoder, interruptions)
+            run = _run if config.search is None else _search
+            run(config, encoder, interruptions)
     except Preempted as error:
         end_process(error)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -90,10 +109,7 @@ def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions)
     # malformed row is to be reported at once.
     several = several_workers(device.strategy, device.tpu)
     strategy = _make_strategy(config, interruptions) if several else None
-    with interruptions.during("reading the data"):
-        data = TASKS[config.task].read(config.files)
-        if config.keep.predict_test:
-            data = data.with_unlabelled()
+    data = _read(config, interruptions)
     first = is_first_worker(device.strategy, device.tpu)
     init = init_checksum(config)
     with RunFolder(config, data.fingerprint(), encoder.checksum, first, init) as folder:
@@ -105,14 +121,42 @@ def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions)
             results = experiment.run(config, data, encoder, folder, strategy, interruptions)
         else:
             missing = folder.missing() if first else []
-            making = f"; making what it lacks: {', '.join(missing)}" if missing else ""
-            print(f"This run has finished before; its results stand in {folder.path}{making}.")
+            _tell_finished(folder, missing)
             if first and (missing or not folder.knows_encoder):
                 from train import experiment
 
                 experiment.complete(config, data, encoder, folder, interruptions)
         if results:
             print(_summary(results, folder))
+
+
+def _search(config: RunConfig, encoder: None, interruptions: Interruptions) -> None:
+    data = _read(config, interruptions)
+    with RunFolder(config, data.fingerprint(), encoder) as folder:
+        results = folder.results()
+        missing = folder.missing()
+        if results is not None:
+            _tell_finished(folder, missing)
+        if results is None or missing:
+            with interruptions.during("importing scikit-learn"):
+                from train.baselines import no_bert
+
+            if results is None:
+                results = no_bert.run(config, data, folder, interruptions)
+            else:
+                no_bert.complete(config, data, folder, interruptions)
+        print(_summary(results, folder))
+
+
+def _read(config: RunConfig, interruptions: Interruptions) -> Any:
+    with interruptions.during("reading the data"):
+        data = TASKS[config.task].read(config.files)
+        return data.with_unlabelled() if config.keep.predict_test else data
+
+
+def _tell_finished(folder: RunFolder, missing: Sequence[str]) -> None:
+    making = f"; making what it lacks: {', '.join(missing)}" if missing else ""
+    print(f"This run has finished before; its results stand in {folder.path}{making}.")
 
 
 def _make_strategy(config: RunConfig, interruptions: Interruptions) -> Any:
@@ -123,17 +167,26 @@ def _make_strategy(config: RunConfig, interruptions: Interruptions) -> Any:
         return make_strategy(device.strategy, device.tpu, worker_minutes=device.worker_minutes)
 
 
-def read_config(values: flags.FlagValues) -> RunConfig:
-    """Returns the settings that parsed flags name.
+def read_config(
+    values: flags.FlagValues, find: Callable[[str], EncoderFiles] = find_encoder
+) -> tuple[RunConfig, EncoderFiles | None]:
+    """Returns the settings that flags name, settled, and the encoder's files.
 
     Args:
-      values: this module's flags, which may be copies of them.
+      values: this module's flags, parsed; they may be copies.
+      find: finds an encoder's files.
+
+    Returns:
+      The settings, and the files; `None` of a search, which has no encoder.
 
     Raises:
-      ValueError: as `RunConfig.from_settings` says.
+      ValueError: as `RunConfig.from_settings` and `settle` say.
+      OSError: as `find_encoder` says, or a file of the task is not there.
     """
     settings = {name: values[name].value for name in RunConfig.setting_names()}
-    return RunConfig.from_settings(**settings)
+    config = RunConfig.from_settings(**settings)
+    encoder = find(config.model.encoder) if config.search is None else None
+    return settle(config, encoder), encoder
 
 
 def _summary(results: dict[str, Any], folder: RunFolder) -> str:
@@ -155,7 +208,7 @@ def _summary(results: dict[str, Any], folder: RunFolder) -> str:
     )
     outputs = {
         "adapter": folder.adapter,
-        "model": folder.saved_model,
+        "model": folder.model if folder.model.exists() else folder.saved_model,
         "logs": folder.logs,
         "test": folder.predictions,
         "results": folder.path / "results.json",

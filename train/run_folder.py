@@ -14,6 +14,7 @@ from train.tasks.table import TASKS
 
 _SETTINGS = "config.json"
 _RESULTS = "results.json"
+_TRIALS = "trials.json"
 # What is read of a run's results: numbers, and tables of numbers.
 _NUMBERS = ("seed", "adapter_bytes", "seconds", "peak_memory_bytes")
 _PARAMETERS = ("total", "trained", "trained_percent")
@@ -22,6 +23,7 @@ _ESSENTIAL = {
     "adapter": ("adapter.safetensors",),
     "saved_model": ("saved_model.pb", "variables/variables.index"),
     "predictions": (),
+    "model": ("model.skops",),
 }
 
 
@@ -35,7 +37,7 @@ class RunFolder:
     Args:
       config: the run, settled; its `output_dir` is the folder, made if it is not there.
       data: a checksum of the task's examples.
-      encoder: a checksum of the encoder's files.
+      encoder: a checksum of the encoder's files; `None` of a run without one.
       writes: whether this process writes the run's files; of several workers the first does.
       init_adapter: a checksum of the adapter that it starts from, if it starts from one.
 
@@ -48,6 +50,7 @@ class RunFolder:
     Attributes:
       path: the folder.
       adapter, saved_model, checkpoints, logs, predictions: paths of the run's outputs.
+      model, trials: of a search's, which has none of the others.
       writes: the argument.
     """
 
@@ -55,7 +58,7 @@ class RunFolder:
         self,
         config: RunConfig,
         data: int,
-        encoder: str,
+        encoder: str | None,
         writes: bool = True,
         init_adapter: str | None = None,
     ) -> None:
@@ -65,6 +68,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
         self.predictions = self.path / "predictions"
+        self.model = self.path / "model"
+        self.trials = self.path / _TRIALS
         self.writes = writes
         self._config = config
         self._contents = {"data": data, "init_adapter": init_adapter}
@@ -153,12 +158,14 @@ class RunFolder:
 
     def _holds_work(self) -> bool:
         """Whether there is anything to lose: a run may have ended before its first step."""
-        outputs = (_RESULTS, "checkpoints", *_ESSENTIAL)
+        outputs = (_RESULTS, _TRIALS, "checkpoints", *_ESSENTIAL)
         paths = (self.path / name for name in outputs)
         return any(path.is_file() or (path.is_dir() and any(path.iterdir())) for path in paths)
 
     def _wanted(self) -> list[str]:
         keep = self._config.keep
+        if self._config.search is not None:
+            return ["model"] if keep.export else []
         asked = {"adapter": True, "saved_model": keep.export, "predictions": keep.predict_test}
         return [name for name, is_asked in asked.items() if is_asked]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 
@@ -10,20 +11,22 @@ from keras_adapters.adapter_file import AdapterFile, read_adapter
 from keras_adapters.fingerprint import digest_all
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
-from train.config import RunConfig
+from train.config import NO_BERT, DeviceConfig, RunConfig
 from train.encoders.find import EncoderFiles
+from train.fit.workers import has_local_tpu, several_workers
 from train.tasks.recipes import Recipe
 from train.tasks.table import TASKS
 
 _EPOCHS = 3
+_OF_SEARCHES = ("optuna", "skops")  # Packages that nothing else needs.
 
 
-def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
+def settle(config: RunConfig, encoder: EncoderFiles | None) -> RunConfig:
     """Fills in what was left open and checks what the task and the encoder decide.
 
     Args:
       config: a run's settings.
-      encoder: the files of `config.model.encoder`.
+      encoder: the files of `config.model.encoder`; `None` of a search, which has no encoder.
 
     Returns:
       The settings with a method, numbers, and the pooling that the head takes: `None` where
@@ -33,6 +36,8 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
       ValueError: a setting does not fit the task or the encoder; the text names the flag.
       FileNotFoundError: a file of the task is not there.
     """
+    if config.search is not None:
+        return _settle_search(config)
     task = TASKS[config.task]
     recipe = None
     if config.method is None or config.method.name == "adapters":
@@ -58,14 +63,34 @@ def settle(config: RunConfig, encoder: EncoderFiles) -> RunConfig:
             max_seq_length=model.max_seq_length or min(task.form.seq_length, longest),
         ),
         keep=dataclasses.replace(
-            keep, output_dir=keep.output_dir or str(pathlib.Path("runs", _name(config, method)))
+            keep,
+            output_dir=_output_dir(config, _name(config, method)),
+            feature_cache=_feature_cache(config, method),
         ),
     )
     _check_against_encoder(settled, encoder)
     config.files.check()
-    if os.path.isfile(settled.keep.output_dir):
-        raise ValueError(f"--output_dir must name a folder. Received: {settled.keep.output_dir!r}")
     return settled
+
+
+def _settle_search(config: RunConfig) -> RunConfig:
+    lacking = [name for name in _OF_SEARCHES if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise ValueError(
+            f"--method={NO_BERT} needs {' and '.join(lacking)}: pip install "
+            "'keras-adapters[no_bert]'"
+        )
+    config.files.check()
+    output = _output_dir(config, f"{config.task}-{NO_BERT}-seed{config.fit.seed}")
+    return dataclasses.replace(config, keep=dataclasses.replace(config.keep, output_dir=output))
+
+
+def _output_dir(config: RunConfig, name: str) -> str:
+    """Returns where a run of a name goes; it may stand there if it is a folder."""
+    folder = config.keep.output_dir or str(pathlib.Path("runs", name))
+    if os.path.isfile(folder):
+        raise ValueError(f"--output_dir must name a folder. Received: {folder!r}")
+    return folder
 
 
 def _adapters(recipe: Recipe | None) -> AdapterConfig:
@@ -132,6 +157,34 @@ def _pooling(config: RunConfig, encoder: EncoderFiles) -> str | None:
             f"of --task={config.task} reads every position; leave out --pooling"
         )
     return None
+
+
+def _feature_cache(config: RunConfig, method: Method) -> str:
+    """Returns the folder that keeps features; empty where none are kept."""
+    given, obstacle = config.keep.feature_cache, None
+    if method.name != "feature_based":
+        obstacle = f"--method=feature_based, not {method.name}"
+    elif not TASKS[config.task].form.pools:
+        obstacle = f"tasks whose head reads one vector per text, not --task={config.task}"
+    elif not _is_one_machine(config.device):
+        obstacle = "the CPU or the GPUs of one machine, not a TPU or several workers"
+    if obstacle and given:
+        raise ValueError(f"--feature_cache={given} goes with {obstacle}; leave it out")
+    if obstacle or given == "":
+        return ""
+    if given is None:
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        given = os.path.join(caches, "keras_adapters", "features")
+    if os.path.lexists(given) and not os.path.isdir(given):
+        raise ValueError(f"--feature_cache must name a folder. Received: {given!r}")
+    return given
+
+
+def _is_one_machine(device: DeviceConfig) -> bool:
+    """Whether training, and the reading of its data, is in this process and on no TPU."""
+    if several_workers(device.strategy, device.tpu):
+        return False
+    return device.strategy in ("one_device", "mirrored") or not (device.tpu or has_local_tpu())
 
 
 def _name(config: RunConfig, method: Method) -> str:

@@ -208,7 +208,7 @@ def test_every_method_runs(small_files, run_in_turn, tmp_path):
     variants = {
         "full": ["--method=full"],
         "top": ["--method=top_layers", "--top_layers=1"],
-        "features": ["--method=feature_based"],
+        "features": ["--method=feature_based", "--feature_cache=kept"],
         "norms": ["--method=layer_norm", "--precision=bfloat16"],
         "mirrored": ["--adapter_size=2", "--strategy=mirrored"],
         "pooler": ["--adapter_size=3", "--pooling=pooler", "--rematerialize"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import tf_keras
+
 from train.fit.dropout import DropoutSeeds
 from train.fit.execution import Execution
 from train.fit.optimization import make_optimizer
@@ -19,6 +21,7 @@ def compile_model(
     steps: int,
     seed: int,
     execution: Execution = Execution(),  # noqa: B008  It is frozen.
+    part_of: tf_keras.Model | None = None,
 ) -> None:
     """Compiles a model, in place; call it in the strategy's scope.
 
@@ -30,6 +33,8 @@ def compile_model(
       steps: number of steps of the whole training.
       seed: of the dropout masks.
       execution: how a step is computed.
+      part_of: a model whose layers these are, among others, and whose training draws the same
+        masks.
     """
     model.compile(
         optimizer=make_optimizer(learning_rate, steps),
@@ -40,4 +45,4 @@ def compile_model(
     model.parts = execution.parts
     model.parts_at_once = execution.parts_at_once
     model.trim_parts = execution.trim_parts
-    model.dropout_seeds = DropoutSeeds(model, seed, model.optimizer.iterations)
+    model.dropout_seeds = DropoutSeeds(part_of or model, seed, model.optimizer.iterations)

@@ -7,7 +7,7 @@ start at any step, and a global batch holds the same examples on any number of r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,22 @@ from train.fit.padding import trim
 Inputs = dict[str, tf.Tensor]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A split's examples, ready to be encoded.
+    """A split's examples, ready to be encoded; equal to itself alone.
 
     Args:
       lengths: `<int>[examples]`, how long each is, in any one unit.
       gather: from indices `<int32>[batch]` to inputs, each `<int32>[batch, seq]`, and
         labels; runs inside tf.data.
+      texts, labels: where inputs are made of texts alone, these, one list per column, and the
+        labels `[examples, ...]`: for those who keep what they compute of texts.
     """
 
     lengths: np.ndarray
     gather: Callable[[tf.Tensor], tuple[Inputs, Any]]
+    texts: tuple[Sequence[str], ...] | None = None
+    labels: tf.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -10,6 +10,7 @@ from keras_adapters.model_garden.hosts.table import host_of
 from train.fit.step import AccumulatingModel
 
 POOLINGS = ("pooler", "mean")
+FEATURES = "features"  # The input of a head without its encoder.
 
 
 def build_classifier(
@@ -22,7 +23,8 @@ def build_classifier(
 ) -> AccumulatingModel:
     """Builds a text classifier, or a regression, on a pretrained BERT encoder.
 
-    The head is dropout and one dense layer on one vector per text.
+    The head is dropout and one dense layer on one vector per text. Where nothing but the head
+    trains, the encoder is a fixed one also in training: it drops nothing.
 
     Args:
       encoder: the encoder with its pretrained weights; it is adapted in place.
@@ -42,7 +44,7 @@ def build_classifier(
     """
     if pooling not in POOLINGS:
         raise ValueError(f"`pooling` must be one of {POOLINGS}. Received: pooling={pooling!r}")
-    adapt(encoder, method)
+    _adapt(encoder, method)
     outputs = encoder(encoder.inputs)
     if pooling == "pooler":
         pooled = outputs["pooled_output"]
@@ -61,7 +63,8 @@ def build_span_model(
 ) -> AccumulatingModel:
     """Builds a model that finds where an answer starts and ends.
 
-    The head is dropout and one dense layer on the last block's output at each position.
+    The head is dropout and one dense layer on the last block's output at each position. Where
+    nothing but the head trains, the encoder is a fixed one also in training: it drops nothing.
 
     Args:
       encoder: the encoder with its pretrained weights, whose last block computes all
@@ -80,7 +83,7 @@ def build_span_model(
     Reference:
       Devlin et al. 2019, section 4.2.
     """
-    adapt(encoder, method)
+    _adapt(encoder, method)
     states = encoder(encoder.inputs)["sequence_output"]
     states = tf_keras.layers.Dropout(dropout, name="head_dropout")(states)
     logits = _logits(2)(states)
@@ -91,6 +94,35 @@ def build_span_model(
     }
     _freeze_pooler(encoder)
     return AccumulatingModel(encoder.inputs, outputs, name="span_model")
+
+
+def split_classifier(model: tf_keras.Model) -> tuple[tf_keras.Model, AccumulatingModel]:
+    """Cuts what `build_classifier` built in two where its head begins.
+
+    Args:
+      model: the classifier; both parts are made of its own layers.
+
+    Returns:
+      The first part, from the model's inputs to the one vector per text, `<float>[batch,
+      width]`; and the head, from the input `features`, `<float32>[batch, width]`, to what the
+      model returns. The layers of the head draw in training what they draw in the model.
+    """
+    dropout = model.get_layer("head_dropout")
+    pooled = dropout.get_input_at(0)
+    features = tf_keras.Input(pooled.shape[1:], name=FEATURES, dtype="float32")
+    logits = model.get_layer("logits")(dropout(features))
+    head = AccumulatingModel({FEATURES: features}, logits, name="head")
+    return tf_keras.Model(model.input, pooled, name="features"), head
+
+
+def _adapt(encoder: tf_keras.layers.Layer, method: Method) -> None:
+    """Adapts an encoder; one of which nothing trains is fixed, and so drops nothing either."""
+    adapt(encoder, method)
+    if method.name == "feature_based":
+        # Its blocks take no `training`: they drop when the model around them trains.
+        for layer in encoder.submodules:
+            if isinstance(layer, tf_keras.layers.Dropout):
+                layer.rate = 0.0
 
 
 def _logits(outputs: int) -> tf_keras.layers.Layer:

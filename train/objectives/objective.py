@@ -28,12 +28,14 @@ class Objective(Protocol):
       loss, loss_weights: for the `compile` of what `build` returns.
       splits: names of the labelled splits besides train; `dev`, which is evaluated after
         each epoch, is the first.
+      sources: of each of `splits`, by its name, what `evaluate` has predicted.
     """
 
     train: Source
     loss: Any
     loss_weights: Mapping[str, float] | None
     splits: tuple[str, ...]
+    sources: Mapping[str, Source]
 
     @property
     def output_range(self) -> int | None:

@@ -23,7 +23,7 @@ from train.fit.predictor import Predictor
 from train.objectives.objective import Objective
 from train.run_folder import RunFolder
 from train.study.runs import Run
-from train.tasks.data import TaskData
+from train.tasks.data import TaskData, sample_train
 from train.tasks.squad import SquadData
 from train.tasks.table import TASKS
 
@@ -90,7 +90,7 @@ def ablate(
         "base_score": found[()],
         "scores": scores,
         "all_removed": found[removed[0, layers - 1]],
-        "majority_score": _majority_score(built.objective, data, split, run.metric),
+        "majority_score": _majority_score(config, built.objective, data, split, run.metric),
     }
 
 
@@ -143,11 +143,11 @@ def _zeros(variables: Sequence[tf.Variable]) -> Iterator[None]:
 
 
 def _majority_score(
-    objective: Objective, data: TaskData | SquadData, split: str, metric: str
+    config: RunConfig, objective: Objective, data: TaskData | SquadData, split: str, metric: str
 ) -> float | None:
     if not isinstance(data, TaskData):
         return None
-    labels = data.train.labels
+    labels = sample_train(data, config.fit.max_train_examples, config.fit.seed).train.labels
     if data.label_names:
         answer = np.eye(len(data.label_names))[np.bincount(labels).argmax()]
     else:

@@ -44,14 +44,14 @@ def estimate(
         examples = results["examples"]["train"]
         if config.fit.max_train_examples is None:
             sizes[config.task] = examples
-        for key in (config.task, (config.task, _method(config))):
+        for key in (config.task, (config.task, config.method_name)):
             seconds[key] += results["seconds"]
             work[key] += (config.fit.epochs or 1) * examples
     known, total, unknown = 0, 0.0, []
     for config in runs:
         most, whole = config.fit.max_train_examples, sizes.get(config.task)
         examples = min(filter(None, (most, whole)), default=None)
-        key = (config.task, _method(config))
+        key = (config.task, config.method_name)
         key = key if work.get(key) else config.task
         if examples and work.get(key):
             total += (config.fit.epochs or 1) * examples * seconds[key] / work[key]
@@ -69,7 +69,3 @@ def in_words(seconds: float) -> str:
         if count:
             parts.append(f"{count} {name}")
     return " ".join(parts[:2]) or "0 s"
-
-
-def _method(config: RunConfig) -> str | None:
-    return config.method.name if config.method else None

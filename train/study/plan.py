@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from train.config import RunConfig
+from train.config import NO_BERT, RunConfig
 from train.study.run_flags import RunFlags
 
 ALL = "all"  # In place of a number of training examples.
@@ -46,8 +46,8 @@ AXES = (
     Axis("adapter_sizes", "adapter_size", "size", methods=("adapters",)),
     Axis("init_stddevs", "adapter_init_stddev", "init", methods=("adapters",)),
     Axis("top_layers", "top_layers", "top", methods=("top_layers",)),
-    Axis("learning_rates", "learning_rate", "lr", without=("no_bert",)),
-    Axis("epochs_grid", "epochs", "epochs", without=("no_bert",)),
+    Axis("learning_rates", "learning_rate", "lr", without=(NO_BERT,)),
+    Axis("epochs_grid", "epochs", "epochs", without=(NO_BERT,)),
     Axis("train_sizes", "max_train_examples", "examples"),
 )
 # Flags of `train.run` that a sweep sets by itself, and the flags of its own that say to what.

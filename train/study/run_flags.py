@@ -11,7 +11,6 @@ from absl import flags
 from train import quiet, run
 from train.config import RunConfig
 from train.encoders.find import find_encoder
-from train.settle import settle
 
 # As they are before any is parsed, and before a command takes some out for its own.
 _DEFINED = tuple(
@@ -84,8 +83,8 @@ class RunFlags:
             raise ValueError(str(error)) from error
         if len(rest) > 1:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(rest[1:])}")
-        config = run.read_config(self._values)
-        return settle(config, self._find_encoder(config.model.encoder))
+        config, _ = run.read_config(self._values, self._find_encoder)
+        return config
 
     def _suggestion(self, name: str) -> str:
         try:

@@ -6,8 +6,11 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Data = TypeVar("Data")
 
 _DEV_SHARE = 20
 _TENTHS = 10
@@ -111,6 +114,11 @@ class TaskData:
         read = {name: reader() for name, reader in self.unlabelled_readers.items()}
         return dataclasses.replace(self, unlabelled=read)
 
+    def labelled(self) -> dict[str, Examples]:
+        """Returns the splits that are evaluated, by their names; `dev` is the first."""
+        splits = {"dev": self.dev, "test": self.test, **self.further}
+        return {name: split for name, split in splits.items() if split is not None}
+
     def fingerprint(self) -> int:
         """Returns the CRC-32 of all labelled texts and labels, to tell changed files by."""
         named = {"train": self.train, "dev": self.dev, "test": self.test}
@@ -124,6 +132,19 @@ class TaskData:
             if split.labels is not None:
                 digest = zlib.crc32(split.labels.tobytes(), digest)
         return digest
+
+
+def sample_train(data: Data, count: int | None, seed: int) -> Data:
+    """Returns a task's examples with no more than `count` to train on, drawn by `seed`.
+
+    Args:
+      data: a dataclass whose `train` can be sampled; a `TaskData` or the like.
+      count: how many; `None` is all.
+      seed: the run's.
+    """
+    if count is None:
+        return data
+    return dataclasses.replace(data, train=data.train.sample(count, seed))
 
 
 def cut_dev(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:

@@ -36,6 +36,18 @@ def test_each_method_has_the_axes_that_go_with_it():
     assert "reuters_r8-full-lr0.001-examplesall-seed0" in runs
 
 
+def test_a_search_has_no_learning_rate():
+    block = Block(("reuters_r8",), ("full", "no_bert"), {"learning_rates": ("0.1", "0.2")}, 2)
+    assert names(block) == [
+        "reuters_r8-full-lr0.1-seed0",
+        "reuters_r8-full-lr0.1-seed1",
+        "reuters_r8-full-lr0.2-seed0",
+        "reuters_r8-full-lr0.2-seed1",
+        "reuters_r8-no_bert-seed0",
+        "reuters_r8-no_bert-seed1",
+    ]
+
+
 def test_further_flags_make_runs_and_names_of_their_own():
     flags = {"adapter_dtype": ("float32", "bfloat16"), "batch_size": ("16",)}
     assert names(Block(("reuters_r8",), flags=flags)) == [

@@ -73,6 +73,8 @@ class SpanObjective:
         }
         self.loss_weights = dict.fromkeys(_OUTPUTS, 0.5)
         self.train = _source(self._train, self._train.labels())
+        unlabelled = np.zeros([len(self._dev), len(_OUTPUTS)], np.int32)
+        self.sources = {"dev": _source(self._dev, unlabelled)}
 
     def describe(self) -> str:
         """Says in a line what there is to train on and to evaluate."""
@@ -112,7 +114,7 @@ class SpanObjective:
           predict: returns `start_logits` and `end_logits`, `<float32>[windows, seq]`, for a
             source of windows.
         """
-        logits = predict(_source(self._dev, np.zeros([len(self._dev), 2], np.int32)))
+        logits = predict(self.sources["dev"])
         return decode(self._dev, *(logits[name] for name in _OUTPUTS), self._decoding)
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -65,9 +65,8 @@ class TextObjective:
             self.loss = tf_keras.losses.MeanSquaredError()
         else:
             self.loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        labelled = {"dev": data.dev, "test": data.test, **data.further}
-        self._labelled = {name: split for name, split in labelled.items() if split is not None}
-        self._sources = {
+        self._labelled = data.labelled()
+        self.sources = {
             name: text_source(split, preprocess) for name, split in self._labelled.items()
         }
         self.splits = tuple(self._labelled)
@@ -111,7 +110,7 @@ class TextObjective:
         """Returns the metrics of each of the named splits, see `train.objectives.text.metrics`."""
         metrics = {}
         for name in splits:
-            outputs = predict(self._sources[name])
+            outputs = predict(self.sources[name])
             metrics[name] = evaluate(self._task.metrics, self._labelled[name].labels, outputs)
         return metrics
 
@@ -150,4 +149,5 @@ def text_source(examples: Examples, preprocess: BertPreprocessor) -> Source:
         return preprocess(texts), tf.gather(labels, indices)
 
     texts = zip(*examples.columns, strict=True)
-    return Source(np.array([sum(map(len, row)) for row in texts]), gather)
+    lengths = np.array([sum(map(len, row)) for row in texts])
+    return Source(lengths, gather, examples.columns, labels)

@@ -1,0 +1,1 @@
+"""What adapters are compared with: a frozen encoder's features, and models without BERT."""
