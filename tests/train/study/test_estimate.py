@@ -5,7 +5,10 @@ from train.study.estimate import estimate, in_words
 
 
 def config(task="rte", method="adapters", epochs=1, **settings):
-    return RunConfig.from_settings(task, method, epochs=epochs, data_dir="x", **settings)
+    size = 8 if method == "adapters" else None
+    return RunConfig.from_settings(
+        task, method, adapter_size=size, epochs=epochs, data_dir="x", **settings
+    )
 
 
 def results(examples, seconds):
