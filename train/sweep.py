@@ -170,6 +170,8 @@ def closing_table(folder: SweepFolder) -> str:
     from train.study.table import shown
 
     runs, left_out = read_runs(folder.runs)
+    if not runs:
+        return "No run has finished."
     rows = [("task", "method", "dev", "test", "learning rate", "epochs", "settings tried")]
     for selected in best(runs, WIDTHS):
         group = selected.chosen

@@ -1,5 +1,6 @@
 import collections
 import json
+import pathlib
 
 import pytest
 
@@ -85,6 +86,12 @@ def test_a_file_in_either_format(tmp_path):
     assert len(plan(grid)) == 2**5 + 2
     assert grid[0].axes["learning_rates"] == ("0.0003", "0.003")
     assert runs_of(grid)[0][-3:] == ("--adapter_dtype=float32", "--rematerialize=true", "--seed=0")
+
+
+def test_the_example():
+    grid = read_grid(str(pathlib.Path(__file__).parents[3] / "examples" / "sweep.yaml"))
+    assert [len(runs_of([block])) for block in grid] == [60, 12, 4, 6, 6]
+    assert len(plan(grid)) == 60 + 12 + 4 + 6 + 6 - 2  # In common: seed 0, and the default form.
 
 
 @pytest.mark.parametrize(
