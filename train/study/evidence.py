@@ -6,12 +6,14 @@ import dataclasses
 import os
 import pathlib
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from train.study.labels import variant
 from train.study.runs import Run, command, read_runs
 from train.study.selection import Group, Selected, best, groups
 
+NO_ENCODER = "no encoder"
 _MARKED = 8  # Digits that tell checksums apart for a person.
 
 
@@ -109,7 +111,7 @@ class Evidence:
     """All that is reported on.
 
     Args:
-      runs: the runs, each once.
+      runs: the runs by path, each once.
       left_out: a sentence for each folder that was left out.
     """
 
@@ -118,21 +120,31 @@ class Evidence:
 
     @property
     def conditions(self) -> list[Condition]:
-        """The conditions that there are runs of: by encoder, those of all examples first."""
+        """The conditions that there are runs of: by encoder, those of all examples first.
+
+        Runs without an encoder are beside those of every encoder.
+        """
         task_of, encoder_of = self.task_names(), self.encoder_names()
         found: dict[tuple[str, int | None], list[Run]] = {}
         for run in self.runs:
-            found.setdefault((encoder_of(run), run.max_train_examples), []).append(run)
+            if run.encoder is not None:
+                found.setdefault((encoder_of(run), run.max_train_examples), []).append(run)
+        for run in self.runs:
+            if run.encoder is None:
+                limit = run.max_train_examples
+                homes = [key for key in found if key[1] == limit]
+                for key in homes or [(NO_ENCODER, limit)]:
+                    found.setdefault(key, []).append(run)
         order = sorted(found, key=lambda key: (key[0], key[1] is not None, -(key[1] or 0)))
         return [Condition(*key, tuple(found[key]), task_of) for key in order]
 
     def task_names(self) -> Callable[[Run], str]:
         """Returns what gives a run's task a name; other examples have another."""
-        return _names(self.runs, _task_name, lambda run: run.config.get("data"))
+        return _names(self.runs, _task_name, _task_checksum)
 
     def encoder_names(self) -> Callable[[Run], str]:
         """Returns what gives a run's encoder a name; other weights have another."""
-        return _names(self.runs, lambda run: run.encoder, lambda run: run.config.get("encoder"))
+        return _names(self.runs, lambda run: run.encoder or NO_ENCODER, _encoder_checksum)
 
 
 def gather(folders: Iterable[str | os.PathLike]) -> Evidence:
@@ -146,19 +158,20 @@ def gather(folders: Iterable[str | os.PathLike]) -> Evidence:
     found: dict[pathlib.Path, Run] = {}
     left_out: dict[str, None] = {}
     for folder in folders:
-        runs, sentences = read_runs(folder)
-        for run in runs:
+        below, sentences = read_runs(folder)
+        for run in below:
             found.setdefault(run.path.resolve(), run)
         left_out |= dict.fromkeys(sentences)
-    kept = {run for group in groups(found.values()) for run in group.runs}
-    for run in found.values():
+    runs = [found[path] for path in sorted(found)]
+    kept = {run for group in groups(runs) for run in group.runs}
+    for run in runs:
         if run not in kept:
             left_out[f"{run.path}: it is the same run as another that is reported"] = None
     if not kept:
         where = ", ".join(map(str, folders))
         why = f"; left out:\n  {chr(10).join(left_out)}".replace("\n", "\n  ") if left_out else ""
         raise ValueError(f"--runs={where} holds no finished run of train.run{why}")
-    return Evidence(tuple(run for run in found.values() if run in kept), tuple(left_out))
+    return Evidence(tuple(run for run in runs if run in kept), tuple(left_out))
 
 
 def columns_of(run: Run, task: str) -> list[Column]:
@@ -172,11 +185,16 @@ def points(group: Group, split: str) -> dict[int, float]:
     return {run.seed: 100 * run.score(split) for run in group.runs if split in run.splits}
 
 
-def is_default(run: Run) -> bool:
-    """Whether a run is of a method itself and not of a variant of it."""
-    plain = not run.insertion or not variant(run.insertion)
+def is_default(run: Run, but: Collection[str] = ()) -> bool:
+    """Whether a run is of a method itself and not of a variant of it.
+
+    Args:
+      run: the run.
+      but: fields of adapters that may differ.
+    """
+    varied = set(variant(run.insertion)) - set(but) if run.insertion else set()
     started = run.config["model"].get("init_adapter")
-    return plain and not started and not (run.insertion and run.trains == "nothing")
+    return not varied and not started and not (run.insertion and run.trains == "nothing")
 
 
 def same_size(run: Run) -> int | None:
@@ -195,18 +213,32 @@ def _task_name(run: Run) -> str:
     return f"{run.task} {pathlib.PurePath(file).stem}" if file else run.task
 
 
+def _task_checksum(run: Run) -> tuple[str, str] | None:
+    data = run.config.get("data")
+    return None if data is None else (run.task, str(data))
+
+
+def _encoder_checksum(run: Run) -> tuple[str, str] | None:
+    encoder = run.config.get("encoder")
+    return None if encoder is None else ("", str(encoder))
+
+
 def _names(
-    runs: Sequence[Run], name: Callable[[Run], str], checksum: Callable[[Run], object]
+    runs: Sequence[Run],
+    name: Callable[[Run], str],
+    checksum: Callable[[Run], tuple[str, str] | None],
 ) -> Callable[[Run], str]:
-    """Returns a naming in which equal names are told apart by what they are of."""
-    seen: dict[str, dict[object, None]] = {}
+    """Returns a naming: what is the same has its first name, what is not has another."""
+    first: dict[tuple[str, str], str] = {}
     for run in runs:
-        if checksum(run) is not None:
-            seen.setdefault(name(run), {})[checksum(run)] = None
+        if (key := checksum(run)) is not None:
+            first.setdefault(key, name(run))
+    uses = Counter(first.values())
 
     def naming(run: Run) -> str:
-        if len(seen.get(name(run), ())) < 2 or checksum(run) is None:
+        key = checksum(run)
+        if key is None:
             return name(run)
-        return f"{name(run)} ({str(checksum(run))[:_MARKED]})"
+        return first[key] if uses[first[key]] < 2 else f"{first[key]} ({key[1][:_MARKED]})"
 
     return naming

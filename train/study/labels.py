@@ -90,8 +90,9 @@ def _words(name: str, value: Any) -> str:
     if name == "norm":
         return words[name]
     if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return f"{words.get(name, name.replace('_', ' '))} {str(value).replace('_', ' ')}"
+        value = " ".join(map(str, value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{words.get(name, name.replace('_', ' '))} {text.replace('_', ' ')}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from train.study.evidence import Evidence, Score, command_line, points
 from train.study.runs import Run
-from train.study.selection import Group, best
+from train.study.selection import Group, best, settings
 from train.study.table import SCORES, Table
 
 # Settings that have a column of their own, by heading.
@@ -24,23 +24,24 @@ _RATE = (("learning rate", "g"),)
 
 def selected(evidence: Evidence) -> Table:
     """Returns the settings that dev chose for each method on each task, and what was tried."""
+    task_of, encoder_of = evidence.task_names(), evidence.encoder_names()
     rows = []
-    for condition in evidence.conditions:
-        for choice in best(condition.runs):
-            chosen, first = choice.chosen, choice.chosen.first
-            rows.append(
-                (
-                    condition.task_of(first),
-                    first.label,
-                    condition.encoder,
-                    _examples(first),
-                    *(chosen.settings.get(name) for name in _SETTINGS.values()),
-                    Score.of(list(points(chosen, "dev").values())),
-                    len(choice.tried),
-                    sum(len(group.runs) for group in choice.tried),
-                    _tried(choice.tried),
-                )
-            )
+    for choice in best(evidence.runs):
+        chosen, first = choice.chosen, choice.chosen.first
+        order = encoder_of(first), task_of(first), first.method, first.trained, first.label
+        row = (
+            task_of(first),
+            first.label,
+            encoder_of(first),
+            _examples(first),
+            *_settings(first),
+            Score.of(list(points(chosen, "dev").values())),
+            len(choice.tried),
+            sum(len(group.runs) for group in choice.tried),
+            _tried(choice.tried),
+        )
+        rows.append((order, row))
+    rows = [row for _, row in sorted(rows, key=lambda item: item[0])]
     return Table(
         "selected",
         "Chosen settings",
@@ -57,32 +58,30 @@ def selected(evidence: Evidence) -> Table:
 
 def all_runs(evidence: Evidence) -> Table:
     """Returns every run, with what it cost and the command that makes it again."""
+    task_of, encoder_of = evidence.task_names(), evidence.encoder_names()
     rows = []
-    for condition in evidence.conditions:
-        for run in sorted(condition.runs, key=lambda run: (condition.task_of(run), str(run.path))):
-            found = run.results
-            speed = found.get("examples_per_second")
-            rows.append(
-                (
-                    condition.task_of(run),
-                    run.label,
-                    condition.encoder,
-                    _examples(run),
-                    *(run.config["fit"].get(name, run.config["model"].get(name))
-                      for name in _SETTINGS.values()),
-                    run.seed,
-                    *(100 * run.score(split) if split in run.splits else None
-                      for split in ("dev", "test")),
-                    run.trained,
-                    float(found["seconds"]),
-                    None if speed is None else float(speed),
-                    found["peak_memory_bytes"] / 1e9,
-                    found["adapter_bytes"] / 1e6,
-                    _machine(found),
-                    str(run.path),
-                    shlex.join(command_line(run)),
-                )
-            )  # fmt: skip
+    for run in evidence.runs:
+        found = run.results
+        speed = found.get("examples_per_second")
+        rows.append(
+            (
+                task_of(run),
+                run.label,
+                encoder_of(run),
+                _examples(run),
+                *_settings(run),
+                run.seed,
+                *(100 * run.score(s) if s in run.splits else None for s in ("dev", "test")),
+                run.trained,
+                float(found["seconds"]),
+                None if speed is None else float(speed),
+                found["peak_memory_bytes"] / 1e9,
+                found["adapter_bytes"] / 1e6,
+                _machine(found),
+                str(run.path),
+                shlex.join(command_line(run)),
+            )
+        )
     return Table(
         "runs",
         "All runs",
@@ -100,14 +99,23 @@ def all_runs(evidence: Evidence) -> Table:
     )  # fmt: skip
 
 
-def _examples(run: Run) -> int | None:
-    return run.results["examples"].get("train")
+def _settings(run: Run) -> list[Any]:
+    """Returns the settings that have columns; those of an encoder's training alone."""
+    found = settings(run) if run.encoder else {}
+    return [found.get(name) for name in _SETTINGS.values()]
+
+
+def _examples(run: Run) -> int:
+    return run.results["examples"]["train"]
 
 
 def _tried(groups: Sequence[Group]) -> str:
-    """Returns the values of each setting that was varied."""
-    every = [group.settings for group in groups]
+    """Returns the values of each setting that was varied, and of a search how many it tried."""
     parts = []
+    searched = {(group.first.results.get("search") or {}).get("trials") for group in groups}
+    if searched - {None}:
+        parts.append(f"models in a run: {', '.join(map(str, sorted(searched - {None})))}")
+    every = [group.settings for group in groups]
     for name in every[0]:
         values = {found.get(name) for found in every}
         if len(values) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from keras_adapters.methods.method import METHODS
 from train.study.evidence import Column, Condition, Score, is_default, points, same_size
@@ -56,17 +56,21 @@ class Row:
         return average([by_seed(found) for found in by_task.values()])
 
 
-def method_rows(condition: Condition) -> list[Row]:
+def method_rows(condition: Condition, keep: Callable[[Run], bool] = lambda run: True) -> list[Row]:
     """Returns the methods that there are runs of, in the order of the paper's tables.
 
     Adapters of all sizes come as one row, of which dev chooses the size for each task, and
     those of size 64 as one of their own; the number of top layers is chosen likewise.
+
+    Args:
+      condition: the runs.
+      keep: which of them count.
     """
     methods = (FULL, ADAPTERS, *(name for name in METHODS if name not in (FULL, ADAPTERS)))
     others = sorted({run.method for run in condition.runs} - set(methods))
     rows: list[Row] = []
     for method in (*methods, *others):
-        runs = [run for run in condition.runs if run.method == method and is_default(run)]
+        runs = [run for run in _default_runs(condition, method) if keep(run)]
         if not runs:
             continue
         rows.append(_row(condition, _best_label(method, runs), method, runs))
@@ -79,7 +83,7 @@ def method_rows(condition: Condition) -> list[Row]:
 
 def width_rows(condition: Condition, method: str) -> list[Row]:
     """Returns a method's widths, adapters' sizes or numbers of top layers, each as a row."""
-    runs = [run for run in condition.runs if run.method == method and is_default(run)]
+    runs = _default_runs(condition, method)
     labels: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.trained):
         labels.setdefault(run.label, []).append(run)
@@ -128,6 +132,10 @@ def times_base(groups: Sequence[Group]) -> float | None:
         return None
     shared = max(each["total"] - each["trained"] for each in counts)
     return (shared + sum(each["trained"] for each in counts)) / counts[0]["base"]
+
+
+def _default_runs(condition: Condition, method: str) -> list[Run]:
+    return [run for run in condition.runs if run.method == method and is_default(run)]
 
 
 def _row(condition: Condition, label: str, role: str, runs: Sequence[Run]) -> Row:

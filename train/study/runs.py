@@ -74,9 +74,9 @@ class Run:
         return self.results["seed"]
 
     @property
-    def encoder(self) -> str:
-        """The encoder as `--encoder` named it."""
-        return self.config["model"]["encoder"]
+    def encoder(self) -> str | None:
+        """The encoder as `--encoder` named it; `None` of a search, which takes none."""
+        return None if self.config.get("search") else self.config["model"]["encoder"]
 
     @property
     def max_train_examples(self) -> int | None:
@@ -143,7 +143,8 @@ def command(run: Run) -> list[str]:
         kind = field.default_factory
         if dataclasses.is_dataclass(kind):
             flags |= _differing(kind, run.config.get(field.name) or {})
-    flags |= _differing(None, run.config.get("search") or {})
+    search = run.config.get("search") or {}
+    flags |= {f"search_{name}": value for name, value in search.items()}
     return [f"--{name}={_text(value)}" for name, value in flags.items() if value is not None]
 
 
@@ -212,6 +213,7 @@ def _problem_of_results(config: Mapping[str, Any], results: Mapping[str, Any]) -
     try:
         numbers = {name: results[name] for name in _NUMBERS}
         numbers |= {name: results["parameters"][name] for name in _PARAMETERS}
+        numbers["train's size"] = results["examples"]["train"]
         scores = results["metrics"]
         for split in dict.fromkeys(("dev", *scores)):
             numbers |= {f"{split}'s {m}": scores[split][m] for m in TASKS[task].metrics}
@@ -245,9 +247,8 @@ def _method_flags(run: Run) -> dict[str, Any]:
     return flags
 
 
-def _differing(kind: type | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    fields = dataclasses.fields(kind) if kind else ()
-    defaults = {field.name: field.default for field in fields}
+def _differing(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     return {
         name: value for name, value in settings.items() if not _equal(value, defaults.get(name))
     }

@@ -149,7 +149,7 @@ def settings(run: Run) -> dict[str, Any]:
     parts: Mapping[str, Any] = {
         **run.config["model"],
         **run.config["fit"],
-        **(run.config.get("search") or {}),
+        **{f"search_{name}": value for name, value in (run.config.get("search") or {}).items()},
     }
     return {name: value for name, value in parts.items() if name not in _APART}
 

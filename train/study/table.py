@@ -55,6 +55,20 @@ class Table:
         lines += [[self.text(i, value) for i, value in enumerate(row)] for row in self.rows]
         return "".join(f"| {' | '.join(map(_in_a_cell, line))} |\n" for line in lines)
 
+    def to_text(self) -> str:
+        """Returns the table for a terminal: columns of even width, the first to the left."""
+        lines = [list(self.columns)]
+        lines += [[self.text(i, value) for i, value in enumerate(row)] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "".join(
+            "  ".join(
+                text.rjust(width) if column else text.ljust(width)
+                for column, (text, width) in enumerate(zip(line, widths, strict=True))
+            )
+            + "\n"
+            for line in lines
+        )
+
     def to_csv(self) -> str:
         """Returns the table as CSV, its numbers unrounded; a score takes three columns.
 

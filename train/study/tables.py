@@ -44,12 +44,12 @@ def results(condition: Condition) -> Table:
                 row.label,
                 *(row.score(column) for column in columns),
                 *([row.average(columns)] if len(tasks) > 1 else []),
-                None if multiple is None else f"{multiple:.2f}x",
+                multiple,
                 statistics.fmean(percent),
             )
         )
     several = ["average"] if len(tasks) > 1 else []
-    of_tasks = f"parameters of {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+    of_tasks = f"parameters of {len(tasks)} task{'s' if len(tasks) > 1 else ''}, × base"
     return Table(
         f"results-{condition.slug}",
         f"Methods: {condition.title}",
@@ -78,21 +78,20 @@ def comparisons(condition: Condition) -> Table | None:
         if len(pairs) > 1:
             rows.append((row.label, f"all {len(pairs)}", *_tested(chain(*pairs.values()))))
         rows += [(row.label, task, *_tested(found)) for task, found in pairs.items()]
-    return (
-        Table(
-            f"comparisons-{condition.slug}",
-            f"Against full fine-tuning: {condition.title}",
-            "Each pair is a run of the method and one of full fine-tuning with the same seed on the "
-            "same task, both with the settings that dev chose. The difference is the method's score "
-            "less that of full fine-tuning, in points: mean ± standard deviation over pairs. Both "
-            f"tests are two-sided, and say nothing of fewer than {LEAST_PAIRS} pairs; pairs of "
-            "different tasks are treated alike, and p is not corrected for the number of tests.",
-            ("method", "tasks", "pairs", "difference", "p, paired t-test", "p, sign flips"),
-            tuple(rows),
-            (("p, paired t-test", ".3f"), ("p, sign flips", ".3f")),
-        )
-        if rows
-        else None
+    if not rows:
+        return None
+    return Table(
+        f"comparisons-{condition.slug}",
+        f"Against full fine-tuning: {condition.title}",
+        "Each pair is a run of the method and one of full fine-tuning with the same seed on the "
+        "same task, both with the settings that dev chose. The difference is the method's score "
+        "less that of full fine-tuning, in points: mean ± standard deviation over pairs. Both "
+        f"tests are two-sided, and say nothing of fewer than {LEAST_PAIRS} pairs; pairs of "
+        "different tasks are treated alike, and p is not corrected for the number of tests. With "
+        "signs flipped, the least p that n pairs can have is 2 to the power of 1 - n.",
+        ("method", "tasks", "pairs", "difference", "p, paired t-test", "p, sign flips"),
+        tuple(rows),
+        (("p, paired t-test", ".3f"), ("p, sign flips", ".3f")),
     )
 
 
@@ -136,20 +135,24 @@ def variants(condition: Condition) -> Table | None:
     columns, rows = condition.columns, []
     for label, runs in sorted(labels.items(), key=lambda item: (_width_of(item[1][0]), item[0])):
         variant, default = _rows_of_variant(condition, label, runs)
-        cells = [_difference(variant, default, column) for column in columns]
+        pairs = [
+            (variant.score(column), _difference(variant, default, column)) for column in columns
+        ]
         trained = round(statistics.fmean(s.chosen.first.trained for s in variant.chosen.values()))
-        rows.append((label, trained, *cells, *_mean_difference(variant, default, condition)))
+        mean = _mean_difference(variant, default, condition)
+        rows.append((label, trained, *chain(*pairs), *mean))
     return Table(
         f"variants-{condition.slug}",
         f"Variants of adapters: {condition.title}",
-        "Each cell is the variant's score less that of default adapters of the same size, in "
-        "points: mean ± standard deviation over the seeds that both have, with their number in "
-        "brackets. The settings of each were chosen by the mean score on dev. Nothing stands where "
-        "there are no default adapters of that size, or no seeds in common.",
+        f"{SCORES} A difference is the variant's score less that of default adapters of the same "
+        "size, over the seeds that both have. The settings of each were chosen by the mean score "
+        "on dev; the table of chosen settings says of how many, and more tried are an advantage. "
+        "No difference stands where there are no default adapters of that size, or no seeds in "
+        "common.",
         (
             "variant",
             "trained parameters",
-            *(column.title for column in columns),
+            *chain(*((column.title, f"difference, {column.title}") for column in columns)),
             *(["mean difference"] if len(condition.tasks) > 1 else []),
         ),
         tuple(rows),

@@ -16,7 +16,7 @@ from train.study.runs import command, read_runs
 # A value unlike the default for each field of adapters, and how its flag says it.
 OTHER = {
     "size": (8, "8"),
-    "reduction_factor": (16, "16"),
+    "reduction_factor": (16.0, "16.0"),
     "activation": ("relu", "relu"),
     "init_stddev": (1e-3, "0.001"),
     "dropout": (0.25, "0.25"),
@@ -129,13 +129,13 @@ def test_fields_that_are_not_there_or_not_known(tmp_path, write_run):
     del content["method"]["insertion"]["dropout"]
     (folder / "config.json").write_text(json.dumps(content))
     (run,), _ = read_runs(folder)
-    assert [flag for flag in command(run) if "adapter" in flag] == [
+    assert {flag for flag in command(run) if "adapter" in flag} == {
         "--adapter_form=parallel",
         "--adapter_scale=4.0",
         "--adapter_gate=true",
         "--adapter_reduction_factor=16",
-    ]
-    assert run.label == "adapters 1/16, parallel, scale 4.0, gate"
+    }
+    assert run.label == "adapters 1/16, parallel, scale 4, gate"
 
 
 def test_runs_at_any_depth_by_path(tmp_path, write_run):
@@ -168,6 +168,7 @@ DAMAGE = {
     "other run": (lambda c, r: (c, r | {"seed": 3}), "are of different runs"),
     "other task": (lambda c, r: (c, r | {"task": "gone"}), "there is no task 'gone'"),
     "no dev": (lambda c, r: (c, r | {"metrics": {}}), "results.json lacks 'dev'"),
+    "no sizes": (lambda c, r: (c, r | {"examples": {}}), "results.json lacks 'train'"),
     "metrics": (lambda c, r: (c, r | {"metrics": [1]}), "results.json is damaged"),
     "NaN": (
         lambda c, r: (c, r | {"metrics": {"dev": {"accuracy": float("nan"), "macro_f1": 0}}}),
