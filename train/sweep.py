@@ -24,6 +24,7 @@ from train import command
 from train.fit.interruptions import Interruptions, Preempted, end_process
 from train.ray_extra import check_installed
 from train.study.estimate import estimate, in_words
+from train.study.execution import Command, Ended, execute
 from train.study.grids import GRIDS, make_block, read_grid, restrict
 from train.study.plan import AXES, SET_BY_SWEEP, Block, PlannedRun, plan
 from train.study.run_flags import RunFlags
@@ -74,59 +75,60 @@ def run_all(
       Preempted: a signal came; the runs at work have saved their state.
       OSError: there is no cluster, or Ray cannot start.
     """
-    from train.study.execution import Command, Ended, execute
-
     todo = [run for run in runs if folder.results(run.name) is None]
-    failed: list[str] = []
     if not todo:
-        return failed
-    commands = [
-        Command(
-            run.name,
-            ("-m", "train.run", *run.flags, f"--output_dir={folder.of_run(run.name).resolve()}"),
-            folder.of_run(run.name).resolve(),
-            folder.log_of(run.name).resolve(),
-            os.getcwd(),
-        )
-        for run in todo
-    ]
-    with tqdm.tqdm(
-        total=len(runs), initial=len(runs) - len(todo), desc="runs", unit="run", smoothing=0
-    ) as bar:
-
-        def tell(running: int, ended: Ended | None) -> None:
-            if ended is not None:
-                problem = ended.problem or _missing(folder, ended.name)
-                if problem:
-                    failed.append(ended.name)
-                    log = folder.log_of(ended.name)
-                    bar.write(f"failed: {ended.name}: {problem}. See {log}", file=sys.stderr)
-                else:
-                    bar.update()
-            before = bar.postfix
-            bar.set_postfix(running=running, failed=len(failed), refresh=False)
-            if bar.postfix != before or sys.stderr.isatty():  # A file is spared the clock.
-                bar.refresh()
-
+        return []
+    before = len(runs) - len(todo)
+    with tqdm.tqdm(total=len(runs), initial=before, desc="runs", unit="run", smoothing=0) as bar:
+        watch = _Watch(bar, folder)
         with interruptions.during("starting Ray"):
             execute(
-                commands,
+                [_command(run, folder) for run in todo],
                 FLAGS.ray_address,
                 FLAGS.runs_at_once,
-                tell,
+                watch.tell,
                 lambda: interruptions.asked is not None,
                 lambda: interruptions.deferred(_PROMISE),
             )
-    return failed
+    return watch.failed
 
 
-def _missing(folder: SweepFolder, name: str) -> str | None:
-    if folder.results(name) is not None:
-        return None
-    return (
-        "it ended well, but there are no results of it here. Name an --output_dir that is the "
-        "same folder on all machines"
-    )
+def _command(run: PlannedRun, folder: SweepFolder) -> Command:
+    path = folder.of_run(run.name).resolve()  # Relative paths of others are those of this folder.
+    arguments = ("-m", "train.run", *run.flags, f"--output_dir={path}")
+    return Command(run.name, arguments, path, folder.log_of(run.name).resolve(), os.getcwd())
+
+
+class _Watch:
+    """Shows what becomes of the runs, and keeps the names of those that fail in `failed`."""
+
+    def __init__(self, bar: tqdm.tqdm, folder: SweepFolder) -> None:
+        self.failed: list[str] = []
+        self._bar = bar
+        self._folder = folder
+
+    def tell(self, running: int, ended: Ended | None) -> None:
+        """Is told how many runs are at work, and which one has ended, if one has."""
+        if ended is not None:
+            problem = ended.problem or self._missing(ended.name)
+            if problem:
+                self.failed.append(ended.name)
+                log = self._folder.log_of(ended.name)
+                self._bar.write(f"failed: {ended.name}: {problem}. See {log}", file=sys.stderr)
+            else:
+                self._bar.update()
+        before = self._bar.postfix
+        self._bar.set_postfix(running=running, failed=len(self.failed), refresh=False)
+        if self._bar.postfix != before or sys.stderr.isatty():  # A file is spared the clock.
+            self._bar.refresh()
+
+    def _missing(self, name: str) -> str | None:
+        if self._folder.results(name) is not None:
+            return None
+        return (
+            "it ended well, but there are no results of it here. Name an --output_dir that is the "
+            "same folder on all machines"
+        )
 
 
 def describe(runs: Sequence[PlannedRun], folder: SweepFolder) -> str:
