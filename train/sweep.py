@@ -157,7 +157,10 @@ def describe(runs: Sequence[PlannedRun], folder: SweepFolder) -> str:
             f"{how}, judged by the {len(finished)} finished ones."
         )
     if told.unknown:
-        lines.append(f"No run that tells of {', '.join(told.unknown)} has finished yet.")
+        lines.append(
+            f"Of {len(todo) - told.known} nothing is known yet: no run on as many examples of "
+            f"{', '.join(told.unknown)} has finished."
+        )
     return "\n".join(lines)
 
 
@@ -174,22 +177,27 @@ def closing_table(folder: SweepFolder) -> str:
     runs, left_out = read_runs(folder.runs)
     if not runs:
         return "No run has finished."
-    rows = [("task", "method", "dev", "test", "learning rate", "epochs", "settings tried")]
+    heading = ("task", "encoder", "train examples", "method", "dev", "test", "learning rate")
+    rows = [(*heading, "epochs", "settings tried")]
     for selected in best(runs, WIDTHS):
         group = selected.chosen
+        first = group.first
         scores = [
-            shown(Score.of(list(points(group, split).values())))
-            if split in group.first.splits
-            else shown(None)
+            shown(Score.of(list(points(group, split).values())) if split in first.splits else None)
             for split in ("dev", "test")
         ]
         settings = [shown(group.settings.get(name), "g") for name in ("learning_rate", "epochs")]
-        tried = str(len(selected.tried))
-        rows.append((group.first.task, group.first.label, *scores, *settings, tried))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        trained_on = (first.task, first.encoder, shown(first.results["examples"].get("train")))
+        rows.append((*trained_on, first.label, *scores, *settings, shown(len(selected.tried))))
+    columns = [
+        column
+        for column in zip(*rows, strict=True)
+        if column[0] not in ("encoder", "train examples") or len(set(column[1:])) > 1
+    ]
+    widths = [max(map(len, column)) for column in columns]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in zip(*columns, strict=True)
     ]
     lines.append("Chosen by the mean score on dev; scores in points, mean ± deviation (seeds).")
     if left_out:

@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import train
 from train.folder_lock import FolderLock
 from train.ray_extra import Share, connect, resources
 from train.study import guard
@@ -166,7 +165,7 @@ def _environment(share: Share) -> dict[str, str]:
 
 def _python_path() -> str:
     """Returns where this package is found, first, and what was looked through before."""
-    package = str(pathlib.Path(train.__file__).resolve().parents[1])
+    package = str(pathlib.Path(guard.__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
 
 
