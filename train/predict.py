@@ -20,11 +20,11 @@ from absl import flags
 
 from train import command
 from train.quiet import quiet_tensorflow
+from train.ray_extra import check_installed
 from train.scoring import cluster
 from train.scoring import files as input_files
 from train.scoring.job import MALFORMED, Job, digest
 from train.scoring.work import Work
-from train.serving.ray_extra import check_installed
 from train.serving.signatures import TASK, Form, read_form
 
 FLAGS = flags.FLAGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags, logging
@@ -105,11 +105,10 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
-        config = _config_from_flags()
-        encoder = find_encoder(config.model.encoder) if config.search is None else None
+        config, encoder = read_config(FLAGS)
         with Interruptions() as interruptions:
             run = _run if config.search is None else _search
-            run(settle(config, encoder), encoder, interruptions)
+            run(config, encoder, interruptions)
     except Preempted as error:
         end_process(error)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -185,9 +184,26 @@ def _make_strategy(config: RunConfig, interruptions: Interruptions) -> Any:
         return make_strategy(device.strategy, device.tpu, worker_minutes=device.worker_minutes)
 
 
-def _config_from_flags() -> RunConfig:
-    settings = {name: FLAGS[name].value for name in RunConfig.setting_names()}
-    return RunConfig.from_settings(**settings)
+def read_config(
+    values: flags.FlagValues, find: Callable[[str], EncoderFiles] = find_encoder
+) -> tuple[RunConfig, EncoderFiles | None]:
+    """Returns the settings that flags name, settled, and the encoder's files.
+
+    Args:
+      values: this module's flags, parsed; they may be copies.
+      find: finds an encoder's files.
+
+    Returns:
+      The settings, and the files; `None` of a search, which has no encoder.
+
+    Raises:
+      ValueError: as `RunConfig.from_settings` and `settle` say.
+      OSError: as `find_encoder` says, or a file of the task is not there.
+    """
+    settings = {name: values[name].value for name in RunConfig.setting_names()}
+    config = RunConfig.from_settings(**settings)
+    encoder = find(config.model.encoder) if config.search is None else None
+    return settle(config, encoder), encoder
 
 
 def _summary(results: dict[str, Any], folder: RunFolder) -> str:

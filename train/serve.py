@@ -24,7 +24,7 @@ from absl import flags
 
 from train import command
 from train.quiet import quiet_tensorflow
-from train.serving.ray_extra import check_installed, connect, resources
+from train.ray_extra import check_installed, connect, resources
 from train.serving.signatures import read_signatures
 
 FLAGS = flags.FLAGS

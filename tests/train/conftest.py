@@ -330,3 +330,20 @@ def text_models(tmp_path_factory):
             "many", of_many, "text", "text_pair", "task", tasks=lambda: {"task": tf.identity(names)}
         ),
     }
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a cluster of two machines with one processor each."""
+    environment = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    before = dict(os.environ)
+    os.environ.update(environment)  # The machines start with it.
+    from ray.cluster_utils import Cluster
+
+    machine = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**machine, "include_dashboard": False})
+    cluster.add_node(**machine)
+    yield cluster.address
+    cluster.shutdown()
+    os.environ.clear()
+    os.environ.update(before)

@@ -79,6 +79,7 @@ class Interruptions:
         self.asked: int | None = None
         self._doing = doing
         self._deferring = False
+        self._promise = ""
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Interruptions:
@@ -123,9 +124,14 @@ class Interruptions:
             self._install()
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Lets a block choose its moment: a signal only sets `asked`."""
+    def deferred(self, promise: str = "the run stops after this step") -> Iterator[None]:
+        """Lets a block choose its moment: a signal only sets `asked`.
+
+        Args:
+          promise: what is said then.
+        """
         self._install()
+        self._promise = promise
         self._deferring = True
         try:
             yield
@@ -144,7 +150,7 @@ class Interruptions:
         if not self._deferring:
             raise Preempted(number, self._where())
         name = signal.Signals(number).name
-        _say(f"{name}: the run stops after this step; a second signal stops it at once")
+        _say(f"{name}: {self._promise}; a second signal stops it at once")
 
     def _where(self) -> str:
         return f"while {self._doing}"

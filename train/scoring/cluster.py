@@ -14,9 +14,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from train.ray_extra import connect, resources
 from train.scoring.plan import Part
 from train.scoring.work import Work
-from train.serving.ray_extra import connect, resources
 
 _MOST_BLOCKS = 4096
 

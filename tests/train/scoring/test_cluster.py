@@ -3,27 +3,7 @@
 import json
 import os
 import signal
-import sys
 import time
-
-import pytest
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """The address of a cluster of two machines with one processor each."""
-    environment = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
-    before = dict(os.environ)
-    os.environ.update(environment)  # The machines start with it.
-    from ray.cluster_utils import Cluster
-
-    machine = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**machine, "include_dashboard": False})
-    cluster.add_node(**machine)
-    yield cluster.address
-    cluster.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def test_two_workers_share_the_work_and_any_process_may_be_killed(

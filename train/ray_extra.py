@@ -97,10 +97,11 @@ def resources(ray: Any, count: int | None) -> Share:
       count: of the workers; None is one a GPU, or one a machine if there are none.
     """
     total = ray.cluster_resources()
-    machines = sum(node["Alive"] for node in ray.nodes())
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = total.get("CPU", 1.0), total.get("GPU", 0.0)
-    count = count or int(gpus) or machines
-    share = cpus / count
+    count = count or int(gpus) or len(machines)
+    # No more than one machine has, or the worker would wait for it for ever.
+    share = min(cpus / count, max(machine.get("CPU", 0.0) for machine in machines) or cpus)
     return Share(
         count=count,
         cpus=float(math.floor(share)) if share >= 1 else share,
