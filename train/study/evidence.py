@@ -205,7 +205,7 @@ def same_size(run: Run) -> int | None:
 
 def command_line(run: Run) -> list[str]:
     """Returns the whole command that makes a run again."""
-    return ["python", "-m", "train.run", *command(run)]
+    return [*"python -m train.run".split(), *command(run)]
 
 
 def _task_name(run: Run) -> str:
