@@ -15,6 +15,7 @@ SLOW = (
     "keras_adapters/test_multi_task.py",
     "test_official.py",
     "test_readme.py",
+    "train/baselines/test_feature_cache.py",
     "train/fit/test_predictor.py",
     "train/fit/test_step.py",
     "train/objectives/spans/test_export.py",
@@ -22,6 +23,8 @@ SLOW = (
     "train/objectives/spans/test_replicas.py",
     "train/objectives/test_model.py",
     "train/objectives/text/test_export.py",
+    "train/study/test_execution.py",
+    "train/test_ablate.py",
     "train/test_adapters_of_runs.py",
     "train/scoring/test_cluster.py",
     "train/serving/test_tensorflow_serving.py",
@@ -33,6 +36,7 @@ SLOW = (
     "train/test_predict.py",
     "train/test_resuming.py",
     "train/test_serve.py",
+    "train/test_sweep.py",
     "train/test_workers.py",
 )
 

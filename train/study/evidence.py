@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -205,7 +206,7 @@ def same_size(run: Run) -> int | None:
 
 def command_line(run: Run) -> list[str]:
     """Returns the whole command that makes a run again."""
-    return [*"python -m train.run".split(), *command(run)]
+    return [*shlex.split("python -m train.run"), *command(run)]
 
 
 def _task_name(run: Run) -> str:

@@ -81,7 +81,7 @@ def _missing(kind: str, run: Run) -> Missing:
     """Says what would give a figure: of `run`'s task, where the figure is of any."""
     files = run.config["files"]
     places = {name: files.get(name) for name in ("data_dir", "train_file")}
-    words = [*"python -m train.sweep".split(), f"--tasks={run.task}"]
+    words = [*shlex.split("python -m train.sweep"), f"--tasks={run.task}"]
     words += [f"--{name}={value}" for name, value in places.items() if value]
     sweep = shlex.join(words)
     return {
