@@ -45,7 +45,7 @@ class ModelConfig:
         384, or the encoder's longest.
       init_adapter: folder of an adapter of the same encoder to start from, in place of new
         adapters: its adapters and LayerNorms, and its head where that is for the same labels.
-        Where no size of adapters is given, it is that adapter's.
+        Where nothing of adapters is given, their settings are that adapter's.
 
     Raises:
       ValueError: a setting is out of its range.

@@ -125,7 +125,7 @@ def _one_of(name: str, value: Any, allowed: tuple[str | None, ...], beside: str 
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class AdapterConfig:
     """Settings of the adapters in one encoder (Houlsby et al. 2019, section 2.1).
 
@@ -230,6 +230,15 @@ class AdapterConfig:
             object.__setattr__(self, "layers", layers)
             distinct("layers", self.layers)
             self._check_sizes(len(layers))
+
+    def __repr__(self) -> str:
+        """Returns the expression that makes the settings, without what is as by default."""
+        told = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"AdapterConfig({', '.join(told)})"
 
     def _check_size(self) -> dict[str, Any]:
         """Returns the settings of one bottleneck, and `size` as it is, checked."""

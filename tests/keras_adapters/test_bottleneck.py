@@ -173,7 +173,9 @@ def test_what_an_adapter_changes_is_given_unless_it_is_its_input(layer_class, ki
 def test_a_parallel_adapter_in_a_functional_model(layer_class, kit, tmp_path):
     inputs = kit.Input((5, 8))
     hidden = kit.layers.Dense(8)(inputs)
-    hidden = layer_class(4, form="parallel", scale="learned", name="adapter")(inputs, hidden)
+    hidden = layer_class(
+        4, form="parallel", scale="learned", norm="batch", hidden_layers=2, gate=True
+    )(inputs, hidden)
     model = kit.Model(inputs, hidden)
     model.save(tmp_path / "model.keras")
     again = (keras.saving if kit is keras else tf_keras.models).load_model(tmp_path / "model.keras")

@@ -204,3 +204,11 @@ def test_variants_survive_json():
     assert AdapterConfig.from_json(config.to_json()) == config
     assert AdapterConfig(scale=np.float32(4)).scale == 4.0
     assert type(AdapterConfig(scale=4).scale) is float
+
+
+def test_is_shown_as_what_makes_it_again():
+    assert repr(AdapterConfig()) == "AdapterConfig(size=64)"
+    config = AdapterConfig(reduction_factor=2, form="parallel", scale=4, layers=[1])
+    text = "AdapterConfig(layers=(1,), reduction_factor=2.0, form='parallel', scale=4.0)"
+    assert repr(config) == text
+    assert eval(text) == config

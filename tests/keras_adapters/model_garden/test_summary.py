@@ -64,8 +64,7 @@ def test_the_summary_is_a_table_of_stable_form(small_encoder):
 encoder              BertEncoderV2
 method               adapters: adapters and every LayerNorm, the embeddings' too
 trains               layer norms
-inserted             AdapterConfig(size=4, activation='gelu', init_stddev=0.01, dropout=0.0, \
-places=('feed_forward',), layers=(0, 2))
+inserted             AdapterConfig(size=4, places=('feed_forward',), layers=(0, 2))
 layer 0              attention -, feed_forward 148
 layer 1              attention -, feed_forward -
 layer 2              attention -, feed_forward 148
