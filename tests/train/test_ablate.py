@@ -13,7 +13,7 @@ RESULTS = {
     "peak_memory_bytes": 1,
     "parameters": {"total": 10, "trained": 2, "trained_percent": 20.0},
     "metrics": {"dev": {"accuracy": 0.75, "macro_f1": 0.5}},
-    "examples": {"dev": 20},
+    "examples": {"train": 80, "dev": 20},
 }
 
 

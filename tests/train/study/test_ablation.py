@@ -20,6 +20,16 @@ from train.study import ablation
 from train.study.runs import read_runs
 from train.tasks.table import TASKS
 
+FORMS = {
+    "sequential": [],
+    "multiplicative": [
+        "--adapter_form=parallel_multiplicative",
+        "--adapter_norm=layer",
+        "--adapter_scale=learned",
+        "--adapter_gate",
+    ],
+}
+
 
 @pytest.fixture(scope="module")
 def here(make_tiny_folder, write_tiny_data, run_in_turn, tmp_path_factory):
@@ -30,9 +40,8 @@ def here(make_tiny_folder, write_tiny_data, run_in_turn, tmp_path_factory):
         write_tiny_data(folder / f"{split}.csv", count, seed)
     common = ["--task=csv", f"--encoder={folder / 'encoder'}", "--max_seq_length=16", "--noexport"]
     common += [f"--{split}_file={folder / split}.csv" for split in ("train", "dev", "test")]
-    common += ["--learning_rate=1e-2", "--epochs=6"]
-    runs = {"adapters": ["--adapter_size=8"]}
-    flags = [[*common, f"--output_dir={name}", *more] for name, more in runs.items()]
+    common += ["--adapter_size=8", "--learning_rate=1e-2", "--epochs=3"]
+    flags = [[*common, f"--output_dir={name}", *more] for name, more in FORMS.items()]
     for answer in run_in_turn(*flags, cwd=folder):
         assert answer.error is None
     return folder
@@ -68,7 +77,8 @@ def without_adapters(run, split):
     return built.objective.evaluate(predict, [split])[split][run.metric]
 
 
-def test_spans_are_removed_from_a_run_that_stays_as_it_is(here, monkeypatch):
+@pytest.mark.parametrize("form", FORMS)
+def test_spans_are_removed_from_a_run_that_stays_as_it_is(here, form, monkeypatch):
     split, traces = "test", []
 
     class Watched(Predictor):
@@ -78,7 +88,7 @@ def test_spans_are_removed_from_a_run_that_stays_as_it_is(here, monkeypatch):
             return outputs
 
     monkeypatch.setattr(ablation, "Predictor", Watched)
-    run, told = read(here / "adapters"), []
+    run, told = read(here / form), []
     before = contents(run.path)
     found = ablation.ablate(run, split, lambda done, of: told.append((done, of)))
     assert contents(run.path) == before
@@ -96,7 +106,7 @@ def test_spans_are_removed_from_a_run_that_stays_as_it_is(here, monkeypatch):
 
 
 def test_the_command_writes_what_is_found_and_says_it(here, monkeypatch, tmp_path):
-    run = read(here / "adapters")
+    run = read(here / "sequential")
     found = {
         "split": "dev",
         "metric": "accuracy",
@@ -116,7 +126,7 @@ def test_the_command_writes_what_is_found_and_says_it(here, monkeypatch, tmp_pat
 
 
 def test_other_data_is_refused(here, write_tiny_data, tmp_path):
-    run = read(here / "adapters")
+    run = read(here / "sequential")
     other = str(write_tiny_data(tmp_path / "other.csv", 20, 7))
     files = {**run.config["files"], "dev_file": other}
     changed = dataclasses.replace(run, config={**run.config, "files": files})
