@@ -19,21 +19,21 @@ class BottleneckAdapter(Bottleneck, keras.layers.Layer):
 
     The options make it one of the variants that are known; what they add to its parameters:
 
-    | option                 | change of the formula                            | parameters    |
-    |------------------------|--------------------------------------------------|---------------|
-    | `norm="layer"`         | down(LayerNorm(x))                               | 2d            |
-    | `norm="batch"`         | down(BatchNorm(x))                               | 2d, and 2d    |
-    |                        |                                                  | not trained   |
-    | `hidden_layers=n`      | n - 1 times activation(dense m -> m) before up   | (n-1)(m² + m) |
-    | `scale=s`              | x + s * up(...)                                  | 0             |
-    | `scale="learned"`      | s is a weight, at first 1                        | 1             |
-    | `scale="per_channel"`  | s is a vector, at first of ones                  | d             |
-    | `gate`                 | x + mean(sigmoid(dense d -> 1 of x)) * up(...)   | d + 1         |
-    | `form="parallel"`      | h + up(...), with h the second call argument     | 0             |
-    | `form="after_norm"`    | the same; see `AdapterConfig` for what x and h   | 0             |
-    |                        | are in a Transformer's block                     |               |
-    | `form=                 | h * (1 + up(...))                                | 0             |
-    | "parallel_multiplicative"` |                                              |               |
+    | option                           | change of the formula                | parameters      |
+    |----------------------------------|--------------------------------------|-----------------|
+    | `norm="layer"`                   | down(LayerNorm(x))                   | 2d              |
+    | `norm="batch"`                   | down(BatchNorm(x))                   | 2d + 2d at rest |
+    | `hidden_layers=n`                | n - 1 times activation(dense m -> m) | (n-1)(m² + m)   |
+    | `scale=s`                        | x + s * up(...)                      | 0               |
+    | `scale="learned"`                | s is a weight, at first 1            | 1               |
+    | `scale="per_channel"`            | s is a vector, at first of ones      | d               |
+    | `gate=True`                      | x + mean(sigmoid(w x + b)) * up(...) | d + 1           |
+    | `form="parallel"`                | h + up(...), h a call argument       | 0               |
+    | `form="after_norm"`              | the same                             | 0               |
+    | `form="parallel_multiplicative"` | h * (1 + up(...))                    | 0               |
+
+    Those at rest do not train: a BatchNorm's moving statistics. What x and h are in a
+    Transformer's block, `AdapterConfig` says.
 
     Args:
       size: the bottleneck's width m, at least 1; m << d saves parameters.

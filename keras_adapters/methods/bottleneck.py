@@ -166,8 +166,9 @@ class AdapterConfig:
       reduction_factor: instead of `size`: m is `int(d // reduction_factor)`, and at least 1.
       form: what the adapters read and where their change goes, see above.
       norm: what normalises x before the down-projection: `"layer"`, a LayerNorm of the
-        adapter's own; `"batch"`, a BatchNorm over all tokens of a batch, padding too, whose
-        moving statistics (momentum 0.9) are kept and saved but do not train; or nothing.
+        adapter's own; `"batch"`, a BatchNorm, in training over all tokens, padding too, of what
+        is computed at once (a batch, or its part on one replica), whose moving statistics
+        (momentum 0.9) are kept and saved but do not train; or nothing.
       hidden_layers: layers of m units between `down`'s input and `up`; each beyond the first
         is an m -> m dense layer with a bias, followed by the activation.
       scale: a number above 0; `"learned"`, a scalar that trains and starts at 1; or

@@ -232,7 +232,7 @@ def test_where_one_position_is_computed_it_is_the_same(cls, form, small_encoder,
     assert one["sequence_output"].shape[1] == 1
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["after_norm", "parallel"])
 def test_rematerialized_gradients_are_the_same_and_nothing_outlasts_a_call(
     form, small_encoder, tokens
 ):
