@@ -11,6 +11,7 @@ SLOW = (
     "keras_adapters/model_garden/test_freezing.py",
     "keras_adapters/model_garden/test_saving",
     "keras_adapters/model_garden/test_task_layers.py",
+    "keras_adapters/model_garden/test_variants.py",
     "keras_adapters/test_adapter_fuzz.py",
     "keras_adapters/test_multi_task.py",
     "test_official.py",
