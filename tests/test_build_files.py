@@ -38,6 +38,7 @@ ROOMS = {
         "fit",
         "objectives",
         "adapter_flags",
+        "config_parts",
         "config",
         "settle",
         "folder_lock",

@@ -11,14 +11,8 @@ from absl import flags, logging
 
 from keras_adapters.methods.bottleneck import FORMS, NORMS
 from train import command
-from train.config import (
-    ADAPTER_DTYPES,
-    METHOD_NAMES,
-    POOLINGS,
-    PRECISIONS,
-    STRATEGIES,
-    RunConfig,
-)
+from train.config import METHOD_NAMES, RunConfig
+from train.config_parts import ADAPTER_DTYPES, POOLINGS, PRECISIONS, STRATEGIES
 from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
 from train.fit.interruptions import Interruptions, Preempted, end_process
 from train.fit.workers import WORKER_MINUTES, is_first_worker, several_workers

@@ -12,7 +12,8 @@ from keras_adapters.fingerprint import digest_all
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.adapter_flags import as_flags, label
-from train.config import NO_BERT, DeviceConfig, RunConfig
+from train.config import NO_BERT, RunConfig
+from train.config_parts import DeviceConfig
 from train.encoders.find import EncoderFiles
 from train.fit.workers import has_local_tpu, several_workers
 from train.tasks.recipes import Recipe

@@ -7,14 +7,8 @@ import pytest
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.adapter_flags import ADAPTER_FLAGS
-from train.config import (
-    DeviceConfig,
-    FitConfig,
-    KeepConfig,
-    ModelConfig,
-    RunConfig,
-    SearchConfig,
-)
+from train.config import RunConfig
+from train.config_parts import DeviceConfig, FitConfig, KeepConfig, ModelConfig, SearchConfig
 from train.encoders.find import DEFAULT
 from train.tasks.files import DataFiles
 

@@ -22,7 +22,7 @@ import optuna
 import tqdm
 
 from keras_adapters.atomic import write_text
-from train.config import SearchConfig
+from train.config_parts import SearchConfig
 
 Settings = dict[str, Any]
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from train.baselines.search import Trials, search
-from train.config import SearchConfig
+from train.config_parts import SearchConfig
 
 VERSION = 1
 
