@@ -100,11 +100,11 @@ def execute(
         waiting, running = collections.deque(commands), {}
         stopping = False
         while running or waiting:
-            if is_asked_to_stop() and not stopping:
+            if is_asked_to_stop():
                 stopping = True
                 waiting.clear()
                 for reference in running:
-                    ray.cancel(reference)
+                    ray.cancel(reference)  # Each time anew: a worker may miss one.
             while waiting and len(running) < share.count:
                 command = waiting.popleft()
                 running[start.remote(command, _environment(share))] = command.name
@@ -141,9 +141,18 @@ def run(command: Command, environment: Mapping[str, str]) -> Ended:
             while process.poll() is None:
                 time.sleep(_POLL_SECONDS)  # Ray can interrupt Python, not a system call.
         finally:
-            process.stdin.close()
-            status = process.wait()
+            status = _end(process)
     return Ended(command.name, _problem(status, command.log))
+
+
+def _end(process: subprocess.Popen) -> int:
+    """Lets the guard end its command and waits for both, however often Ray interrupts."""
+    while True:
+        try:
+            process.stdin.close()
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def _share(ray: Any, at_once: int | None) -> Share:

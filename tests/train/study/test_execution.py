@@ -1,12 +1,19 @@
 """Commands on Ray: on this machine, and on a cluster of two that are sets of processes here."""
 
+import collections
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import time
+import types
 
 import pytest
+
+from train.ray_extra import Share
+from train.study import execution
 
 # A stand-in for a run: it locks its folder, leaves a mark, and waits to be let go; at SIGTERM it
 # takes its time to save.
@@ -128,3 +135,59 @@ def test_an_end_of_the_whole_lets_commands_save(start, marks, tmp_path, number):
         assert len(list((tmp_path / "marks").glob("* saved *"))) == 2  # It was waited for.
     assert {*marks("a", "saved", 1), *marks("b", "saved", 1)} == begun
     assert not (tmp_path / "c").exists()
+
+
+class DeafRay:
+    """A Ray whose workers miss the first cancellation of each task."""
+
+    def __init__(self):
+        self.cancelled = collections.Counter()
+        self.exceptions = types.SimpleNamespace(RayTaskError=KeyError, RayError=LookupError)
+
+    def remote(self, **_):
+        return lambda _: types.SimpleNamespace(remote=lambda command, _: command.name)
+
+    def cancel(self, reference):
+        self.cancelled[reference] += 1
+
+    def wait(self, references, timeout):
+        done = [reference for reference in references if self.cancelled[reference] > 1]
+        return done, [reference for reference in references if reference not in done]
+
+    def get(self, reference):
+        raise LookupError(reference)
+
+
+def test_a_cancellation_that_a_worker_misses_is_sent_again(monkeypatch, tmp_path):
+    ray, told = DeafRay(), []
+    monkeypatch.setattr(execution, "connect", lambda address: contextlib.nullcontext(ray))
+    monkeypatch.setattr(execution, "_share", lambda ray, at_once: Share(2, 1.0, 0))
+    commands = [execution.Command(n, (), tmp_path / n, tmp_path / n, "") for n in "abc"]
+    asked = iter([False, *[True] * 9])
+    execution.execute(
+        commands,
+        None,
+        2,
+        lambda running, ended: told.append(ended),
+        lambda: next(asked),
+        contextlib.nullcontext,
+    )
+    assert ray.cancelled == {"a": 2, "b": 2}
+    assert not any(told)
+
+
+def test_a_command_is_waited_for_however_often_ray_interrupts():
+    answers = [KeyboardInterrupt, KeyboardInterrupt, 7]
+
+    class Process:
+        stdin = io.BytesIO()
+
+        def wait(self):
+            answer = answers.pop(0)
+            if answer is KeyboardInterrupt:
+                raise answer
+            return answer
+
+    process = Process()
+    assert execution._end(process) == 7
+    assert process.stdin.closed
