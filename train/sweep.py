@@ -187,7 +187,11 @@ def closing_table(folder: SweepFolder) -> str:
             for split in ("dev", "test")
         ]
         settings = [shown(group.settings.get(name), "g") for name in ("learning_rate", "epochs")]
-        trained_on = (first.task, first.encoder, shown(first.results["examples"].get("train")))
+        trained_on = (
+            first.task,
+            first.encoder or shown(None),
+            shown(first.results["examples"].get("train")),
+        )
         rows.append((*trained_on, first.label, *scores, *settings, shown(len(selected.tried))))
     columns = [
         column

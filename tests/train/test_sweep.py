@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+from train.encoders.find import DEFAULT
+from train.study.table import shown
+
 TRAP = "TensorFlow was imported"
 GRID = """
 - tasks: csv
@@ -88,6 +91,23 @@ def test_a_sweep_from_stop_to_end(sweep, here):
     done = sweep(files="t.csv")  # Nothing is left to do.
     assert (done.returncode, done.err) == (0, "")
     assert row in done.out
+
+
+def test_the_closing_table_holds_runs_without_an_encoder(write_run, run_command, tmp_path):
+    write_run(tmp_path / "a", dev=0.5, test=0.6)
+    write_run(tmp_path / "b", method="full", dev=0.7, test=0.8)
+    path = tmp_path / "b" / "config.json"
+    config = {**json.loads(path.read_text()), "method": None, "search": {"trials": 20}}
+    path.write_text(json.dumps(config))
+    path = tmp_path / "b" / "results.json"
+    results = {**json.loads(path.read_text()), "method": "no_bert", "encoder": None}
+    path.write_text(json.dumps(results))
+    # In a process of its own, for commands share the names of flags.
+    code = "import types; from train.sweep import closing_table as table"
+    code += f"; print(table(types.SimpleNamespace(runs={str(tmp_path)!r})))"
+    heading, *rows, _ = run_command("-c", code, cwd=tmp_path).out.splitlines()
+    assert heading.split()[:2] == ["task", "encoder"]
+    assert sorted(row.split()[1] for row in rows) == sorted([DEFAULT, shown(None)])
 
 
 @pytest.mark.parametrize(
