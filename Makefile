@@ -56,7 +56,7 @@ page: $(VENV)/.package
 
 results: $(VENV)/.package
 	$(BIN)/python -m train.sweep --grid=docs/results/grid.yaml --output_dir=runs/results
-	$(BIN)/python -m train.ablate --run=$(ABLATED)
+	$(BIN)/python -m train.ablate --run=runs/results/runs/election_tweets-adapters-size64-lr0.003-epochs10-examples500-precision_bfloat16-max_seq_length_64-seed0
 	$(BIN)/python -m train.report --runs=runs/results --output_dir=docs/results/report
 
 lint: $(DEPENDENCIES)
