@@ -42,7 +42,7 @@ def adapter_config(settings: Mapping[str, Any], size: int) -> AdapterConfig:
         (given["size"],) = given["size"]
     if not {"size", "reduction_factor"} & set(given):
         given["size"] = size
-    activation = given.get("activation", ACTIVATIONS[0])
+    activation = given.get("activation")
     if isinstance(activation, str) and ">" not in activation and activation not in ACTIVATIONS:
         raise ValueError(
             f"--adapter_activation must be one of {', '.join(ACTIVATIONS)}, or a registered "

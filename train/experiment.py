@@ -27,7 +27,7 @@ from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
 from train.fit.strategies import telling_of_lost_peers
 from train.objectives.objective import Predict
-from train.results import peak_memory, settings, versions
+from train.results import machine, peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.tasks.data import TaskData
 from train.tasks.squad import SquadData
@@ -96,6 +96,7 @@ def run(
         **_features(built),
         **peak_memory(),
         "seconds": time.monotonic() - start,
+        "machine": machine(),
         "versions": versions(),
     }
     folder.write_results(results)

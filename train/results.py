@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import platform
 import resource
 import sys
 from collections.abc import Sequence
@@ -43,6 +45,20 @@ def peak_memory() -> dict[str, Any]:
             for name in gpus
         ]
     return memory
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the times of a run depend on: the processor's name and the number of cores."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            named = (line.partition(":")[2].strip() for line in lines if line.startswith("model n"))
+            name = next(named, "")
+    except OSError:  # Not Linux.
+        name = ""
+    return {
+        "processor": name or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+    }
 
 
 def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:

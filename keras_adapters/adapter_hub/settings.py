@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.bottleneck import AdapterConfig, bottleneck_width
 from keras_adapters.methods.checks import real_number, shown
 
 # Theirs, in lower case, by Keras's name. Only those that are the same function in both.
@@ -294,5 +294,5 @@ def _size(reduction: Any, indices: tuple[int, ...], hidden_size: int) -> int | t
         number = real_number("reduction_factor", factor)
         if number <= 0:
             raise ValueError(f"`reduction_factor` must be above 0. Received: {shown(reduction)}")
-        sizes.append(max(1, int(min(hidden_size // number, 2**31))))
+        sizes.append(bottleneck_width(None, number, hidden_size))
     return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)

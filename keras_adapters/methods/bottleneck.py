@@ -108,7 +108,8 @@ def bottleneck_width(size: int | None, reduction_factor: float | None, features:
     """Returns the width m of a bottleneck of checked settings, for d features."""
     if size is not None:
         return size
-    return max(1, int(min(features // reduction_factor, 2**31 - 1)))
+    # At the most one more than a size may be, for the division may give infinity.
+    return max(1, int(min(features // reduction_factor, 2**31)))
 
 
 def _above_zero(name: str, value: Any) -> float:

@@ -86,6 +86,8 @@ def test_leaves_the_files_and_results_of_the_contract(finished):
     assert results["examples"] == {"train": 192, "dev": 48, "test": 48}
     assert results["examples_per_second"] > 0
     assert results["peak_memory_bytes"] > 100e6
+    assert results["machine"]["processor"]
+    assert results["machine"]["cores"] >= 1
     assert any((folder / "logs" / "train").iterdir())
     # What was trained, alone, is a small part of the model.
     variables = sum(path.stat().st_size for path in (folder / "saved_model/variables").iterdir())

@@ -26,7 +26,7 @@ from train.baselines.text_models import VERSION, build, count_coefficients, outp
 from train.config import RunConfig
 from train.fit.interruptions import Interruptions
 from train.objectives.text.metrics import evaluate
-from train.results import peak_memory, settings, versions
+from train.results import machine, peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.tasks.data import Examples, TaskData, sample_train
 from train.tasks.forms import Regression
@@ -102,6 +102,7 @@ def run(
         },
         **peak_memory(),
         "seconds": time.monotonic() - start,
+        "machine": machine(),
         "versions": versions(_PACKAGES),
     }
     folder.write_results(results)

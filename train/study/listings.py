@@ -133,7 +133,7 @@ def _short(value: Any) -> str:
 def _machine(found: dict[str, Any]) -> str:
     """Returns what a run says of its machine and its software."""
     facts = found.get("machine")
-    facts = facts if isinstance(facts, dict) else {}
+    facts = facts if isinstance(facts, dict) else {}  # Earlier runs did not tell.
     version = (found.get("versions") or {}).get("tensorflow")
     parts = [f"{name} {value}" for name, value in facts.items()]
     return ", ".join([*parts, *([f"tensorflow {version}"] if version else [])])

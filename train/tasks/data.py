@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -158,6 +159,21 @@ def cut_dev(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     for row in rows:
         (dev if _checksum(row) % _DEV_SHARE == 0 else train).append(row)
     return train, dev
+
+
+def cut_whole(rows: Sequence[Row], path: os.PathLike) -> TaskData:
+    """Returns a classification that is published in one piece, cut by `cut_dev_and_test`.
+
+    Args:
+      rows: of the file.
+      path: the file, for errors.
+
+    Raises:
+      ValueError: there are too few rows, or all of one class.
+    """
+    names = label_names(rows, path)
+    train, dev, test = (to_examples(part, names, path) for part in cut_dev_and_test(rows))
+    return TaskData(label_names=names, train=train, dev=dev, test=test, origin=path)
 
 
 def cut_dev_and_test(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row]]:

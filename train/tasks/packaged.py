@@ -14,7 +14,7 @@ from train.tasks.data import (
     Row,
     TaskData,
     cut_dev,
-    cut_dev_and_test,
+    cut_whole,
     label_names,
     to_examples,
 )
@@ -68,16 +68,7 @@ def read_whole(
       OSError, ValueError: as `read` does.
     """
     path = _find(f"{stem}.tab", data_dir)
-    rows = _read_rows(path, text, label)
-    names = label_names(rows, path)
-    train, dev, test = cut_dev_and_test(rows)
-    return TaskData(
-        label_names=names,
-        train=to_examples(train, names, path),
-        dev=to_examples(dev, names, path),
-        test=to_examples(test, names, path),
-        origin=path,
-    )
+    return cut_whole(_read_rows(path, text, label), path)
 
 
 def _find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:

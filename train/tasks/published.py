@@ -15,7 +15,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from train.tasks.data import Row, TaskData, cut_dev_and_test, label_names, to_examples
+from train.tasks.data import Row, TaskData, cut_whole
 from train.tasks.tables import named, quoted, read_lines, tab_separated, with_header
 
 # Most of the files come from spreadsheets, some in Windows' encoding, and Python's cp1252
@@ -59,16 +59,7 @@ def read(source: Published, data_dir: str | os.PathLike | None) -> TaskData:
         or all of one class.
     """
     path = _find(source, data_dir)
-    rows = list(_rows(source, path))
-    names = label_names(rows, path)
-    train, dev, test = cut_dev_and_test(rows)
-    return TaskData(
-        label_names=names,
-        train=to_examples(train, names, path),
-        dev=to_examples(dev, names, path),
-        test=to_examples(test, names, path),
-        origin=path,
-    )
+    return cut_whole(list(_rows(source, path)), path)
 
 
 def _find(source: Published, data_dir: str | os.PathLike | None) -> pathlib.Path:

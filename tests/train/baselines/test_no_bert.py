@@ -13,7 +13,8 @@ from skops import io
 # The keys of every run's results.
 KEYS = {
     *("task", "method", "adapter_size", "encoder", "seed", "parameters", "metrics", "examples"),
-    *("adapter_bytes", "examples_per_second", "peak_memory_bytes", "seconds", "versions"),
+    *("adapter_bytes", "examples_per_second", "peak_memory_bytes", "seconds", "machine"),
+    "versions",
 }
 TRIALS = 6
 

@@ -124,7 +124,8 @@ def test_optuna_draws_settings_that_can_be_built():
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         for _ in range(20):
             settings = suggest(study.ask(), columns=columns, is_regression=is_regression)
-            build(settings, is_regression=is_regression, seed=0)
+            model = build(settings, is_regression=is_regression, seed=0)
+            assert hasattr(model, "predict")
 
 
 def test_classes_that_were_not_trained_on_score_lowest(texts):
