@@ -7,7 +7,6 @@ tells the ratio of each pair (`ratios`): what else the machine does meets both s
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -19,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import IO, TypeVar
 
 # In this order, for adapters takes any torch.
 PACKAGES = {"torch": "2.13.0", "adapters": "1.3.0", "scikit-learn": None}
@@ -53,12 +52,14 @@ class Finished:
       processor_seconds: of user and system time, of it and the processes it waited for.
       peak_memory_bytes: its resident memory at most. Linux counts what its parent held when it
         forked, too: start processes from a small one.
+      seconds_to_sign: from its start until it said what `run_child` was to look for, if it did.
     """
 
     output: str
     seconds: float
     processor_seconds: float
     peak_memory_bytes: int
+    seconds_to_sign: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +132,7 @@ def run_child(
     command: Sequence[str | os.PathLike],
     environment: Mapping[str, str] | None = None,
     folder: str | os.PathLike | None = None,
+    sign: str | None = None,
 ) -> Finished:
     """Runs a process to its end.
 
@@ -138,40 +140,57 @@ def run_child(
       command: the program and its arguments.
       environment: variables that it has beside this process's own.
       folder: where it starts; this process's folder by default.
+      sign: what it writes to standard error at a moment of interest.
 
     Raises:
       OSError: it cannot be started.
       ChildError: it ended with an error.
     """
-    with contextlib.ExitStack() as files:
-        output, errors = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         start = time.monotonic()
         process = subprocess.Popen(
             list(map(os.fspath, command)),
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=errors,
+            stderr=subprocess.PIPE,
             cwd=folder,
             env={**os.environ, **(environment or {})},
         )
-        try:
-            _, status, used = os.wait4(process.pid, 0)
-        except BaseException:  # Ctrl-C: it does not go on alone.
-            process.kill()
-            process.wait()
-            raise
+        with process.stderr:
+            try:
+                errors, seconds_to_sign = _listen(process.stderr, sign, start)
+                _, status, used = os.wait4(process.pid, 0)
+            except BaseException:  # Ctrl-C: it does not go on alone.
+                process.kill()
+                process.wait()
+                raise
         seconds = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        for file in (output, errors):
-            file.seek(0)
-        if process.returncode:
-            lines = [*output, *errors][-_LAST_LINES:]
-            raise ChildError(
-                f"{' '.join(map(str, command))}\nended with {process.returncode}; its last "
-                f"lines:\n{''.join(lines)}"
-            )
-        memory = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Finished(output.read(), seconds, used.ru_utime + used.ru_stime, memory)
+        output.seek(0)
+        said = output.read()
+    if process.returncode:
+        lines = [*said.splitlines(), *errors.splitlines()][-_LAST_LINES:]
+        raise ChildError(
+            f"{' '.join(map(str, command))}\nended with {process.returncode}; its last lines:\n"
+            + "\n".join(lines)
+        )
+    return Finished(
+        output=said,
+        seconds=seconds,
+        processor_seconds=used.ru_utime + used.ru_stime,
+        peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        seconds_to_sign=seconds_to_sign,
+    )
+
+
+def _listen(stream: IO[bytes], sign: str | None, start: float) -> tuple[str, float | None]:
+    """Returns all that a stream says, and how long after the start the sign came."""
+    said, seconds = b"", None
+    while chunk := stream.read1():
+        said += chunk
+        if sign and seconds is None and sign.encode() in said:
+            seconds = time.monotonic() - start
+    return said.decode("utf-8", "replace"), seconds
 
 
 def alternate(

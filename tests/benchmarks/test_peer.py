@@ -75,6 +75,17 @@ def test_a_process_is_measured(tmp_path):
     assert done.peak_memory_bytes > 200 << 20
     assert done.processor_seconds > 0
     assert done.seconds > 0
+    assert done.seconds_to_sign is None
+
+
+def test_a_sign_is_seen_when_it_comes_in_pieces():
+    code = (
+        "import sys; say = lambda text: (sys.stderr.write(text), sys.stderr.flush());"
+        "say('epoch 1\\rlo'); say('ss=2'); sys.stdin.read()"
+    )
+    done = peer.run_child([sys.executable, "-c", code], sign="loss=")
+    assert 0 < done.seconds_to_sign <= done.seconds
+    assert peer.run_child([sys.executable, "-c", code], sign="other").seconds_to_sign is None
 
 
 def test_a_process_that_fails_shows_its_last_lines():
@@ -89,10 +100,10 @@ def test_a_process_that_fails_shows_its_last_lines():
 
 
 def test_an_interrupted_benchmark_leaves_no_process(monkeypatch, tmp_path):
-    def interrupt(pid, options):
+    def interrupt(stream, sign, start):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "wait4", interrupt)
+    monkeypatch.setattr(peer, "_listen", interrupt)
     said = tmp_path / "pid"
     code = f"import os, pathlib, time; pathlib.Path({str(said)!r}).write_text(str(os.getpid()))"
     with pytest.raises(KeyboardInterrupt):
