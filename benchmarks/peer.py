@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TypeVar
 
 # In this order, for adapters takes any torch.
@@ -195,16 +195,14 @@ def _listen(stream: IO[bytes], sign: str | None, start: float) -> tuple[str, flo
 
 def alternate(
     ours: Callable[[], _One], theirs: Callable[[], _One], pairs: int
-) -> list[tuple[_One, _One]]:
-    """Returns what the two sides return, a pair at a time; each side is first in half of them."""
-    results = []
+) -> Iterator[tuple[_One, _One]]:
+    """Yields what the two sides return, a pair at a time; each side is first in half of them."""
     for index in range(pairs):
         if index % 2:
-            second, first = theirs(), ours()
-            results.append((first, second))
+            second = theirs()
+            yield ours(), second
         else:
-            results.append((ours(), theirs()))
-    return results
+            yield ours(), theirs()
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -120,7 +120,7 @@ def test_sides_take_turns_in_being_first():
         order.append(name)
         return len(order)
 
-    pairs = peer.alternate(lambda: side("ours"), lambda: side("theirs"), 3)
+    pairs = list(peer.alternate(lambda: side("ours"), lambda: side("theirs"), 3))
     assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     assert pairs == [(1, 2), (4, 3), (5, 6)]
 
