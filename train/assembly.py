@@ -94,6 +94,7 @@ class Assembly:
         }
 
 
+@tf.autograph.experimental.do_not_convert
 def assemble(
     config: RunConfig,
     data: TaskData | SquadData,

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from absl import app
 
+# Which Keras TensorFlow imports: the one that computes here, for another takes a second more.
+_KERAS = "TF_USE_LEGACY_KERAS"
 _STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}  # In the order of their numbers.
 
 
@@ -22,6 +24,7 @@ def run(main: Callable[[Sequence[str]], None], outlives_readers: bool = False) -
         for work that is worth more than its words.
     """
     _open_closed_streams()
+    os.environ.setdefault(_KERAS, "1")
 
     def start(arguments: Sequence[str]) -> None:
         if outlives_readers:  # After the flags: --help is no such work.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import tensorflow as tf
 from official.modeling import activations
 from official.nlp.modeling import networks
 
@@ -17,7 +19,10 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_new": activations.gelu, "relu": "relu", "s
 
 
 def build_encoder(config: Mapping[str, Any], output_range: int | None) -> networks.BertEncoderV2:
-    """Returns a built encoder with fresh float32 variables.
+    """Returns a built encoder with float32 variables, all of them 0.
+
+    Random values would be drawn for nothing, which takes seconds of a BERT-base. So it would
+    take AutoGraph to convert the encoder's code, in which nothing depends on a tensor's value.
 
     Args:
       config: the settings that `converters.configs` speaks of.
@@ -39,8 +44,17 @@ def build_encoder(config: Mapping[str, Any], output_range: int | None) -> networ
         output_range=output_range,
         name="encoder",
     )
-    encoder(encoder.inputs)
+    with tf.variable_creator_scope(_zeros):
+        tf.autograph.experimental.do_not_convert(encoder)(encoder.inputs)
     return encoder
+
+
+def _zeros(create: Callable[..., tf.Variable], **kwargs: Any) -> tf.Variable:
+    """Creates a weight full of zeros; what else is created, such as a seed, stays as it is."""
+    shape, dtype = kwargs.get("shape"), kwargs.get("dtype")
+    if shape is not None and dtype is not None and tf.as_dtype(dtype).is_floating:
+        kwargs["initial_value"] = functools.partial(tf.zeros, shape, dtype)
+    return create(**kwargs)
 
 
 def load_weights(

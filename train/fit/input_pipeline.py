@@ -99,6 +99,7 @@ def epoch_order(examples: int, batch_size: int, seed: int, epoch: int) -> np.nda
     return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
+@tf.autograph.experimental.do_not_convert
 def batches(
     source: Source,
     order: np.ndarray,

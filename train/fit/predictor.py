@@ -47,6 +47,7 @@ class Predictor:
             return tf.nest.map_structure(_fill_up, outputs) if trimmed_apart else outputs
 
         @tf.function(reduce_retracing=True)
+        @tf.autograph.experimental.do_not_convert
         def step(inputs: Any) -> Any:
             outputs = strategy.run(on_replica, args=(inputs,))
             return tf.nest.map_structure(lambda x: strategy.gather(x, axis=0), outputs)

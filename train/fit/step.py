@@ -29,6 +29,7 @@ class AccumulatingModel(tf_keras.Model):
     trim_parts: bool = False
     dropout_seeds: DropoutSeeds | None = None
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one optimiser step on inputs and labels, each `[batch, ...]`."""
         if self.parts == 1:

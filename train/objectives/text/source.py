@@ -116,6 +116,7 @@ class _Tokens:
         self.starts = tf.constant(np.cumsum(lengths, dtype=np.int32) - lengths)
 
 
+@tf.autograph.experimental.do_not_convert
 def _tokenize(texts: tuple[Sequence[str], ...], preprocess: BertPreprocessor) -> _Tokens:
     columns = tuple(tf.constant(column, tf.string) for column in texts)
 
