@@ -8,6 +8,7 @@ import tf_keras
 
 from train.fit.dropout import DropoutSeeds
 from train.fit.execution import Execution
+from train.fit.frozen_copies import FrozenCopies
 from train.fit.optimization import make_optimizer
 from train.fit.step import AccumulatingModel
 
@@ -26,7 +27,8 @@ def compile_model(
     """Compiles a model, in place; call it in the strategy's scope.
 
     Args:
-      model: what trains of it must be settled. Its dropout layers are changed.
+      model: what trains of it must be settled, and its weights loaded. Its dropout layers are
+        changed.
       loss: for Keras's `compile`.
       loss_weights: for Keras's `compile`.
       learning_rate: the peak, see `make_optimizer`.
@@ -46,3 +48,4 @@ def compile_model(
     model.parts_at_once = execution.parts_at_once
     model.trim_parts = execution.trim_parts
     model.dropout_seeds = DropoutSeeds(part_of or model, seed, model.optimizer.iterations)
+    model.frozen_copies = FrozenCopies(model)
