@@ -6,7 +6,6 @@ masks and inserted layers. Nothing changes outside of training, and so in what i
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -75,6 +74,7 @@ class _FusedCall:
         self._last = last
         self._activation = _pure_activation(block._intermediate_activation_layer)
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, inputs: Any, output_range: int | None = None) -> Any:
         """Returns what the block's own `call` does."""
         training = base_layer_utils.call_context().training is True
@@ -122,7 +122,7 @@ class _FusedCall:
         if self._activation is None:
             hidden = activation(hidden + tf.cast(inner.bias, hidden.dtype))
         else:
-            hidden = islands.activate(hidden, _read(inner.bias), self._activation)
+            hidden = islands.activate(hidden, _read(inner.bias), self._activation, inner.trainable)
         hidden = block._inner_dropout_layer(tf.cast(hidden, inputs.dtype))
         return _product(hidden, block._output_dense)
 

@@ -31,18 +31,21 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
     return x * (0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5)))
 
 
-def activate(inputs: tf.Tensor, bias: tf.Tensor, function: Activation) -> tf.Tensor:
+def activate(
+    inputs: tf.Tensor, bias: tf.Tensor, function: Activation, bias_trains: bool
+) -> tf.Tensor:
     """Adds a bias and applies an activation.
 
     Args:
       inputs: `<float>[..., width]`, a product.
-      bias: `<float32>[width]`.
+      bias: `<float>[width]`.
       function: of one tensor, without a state.
+      bias_trains: whether the bias needs a gradient.
 
     Returns:
       `<float>[..., width]`, of the inputs' dtype.
     """
-    forward, backward = _activation(function)
+    forward, backward = _activation(function, bias_trains)
 
     @tf.custom_gradient
     def compute(inputs: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -52,21 +55,22 @@ def activate(inputs: tf.Tensor, bias: tf.Tensor, function: Activation) -> tf.Ten
 
 
 @functools.cache
-def _activation(function: Activation) -> tuple[Any, Any]:
+def _activation(function: Activation, bias_trains: bool) -> tuple[Any, Any]:
     @_island
     def forward(inputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-        return tf.cast(function(_float(inputs) + bias), inputs.dtype)
+        return tf.cast(function(_float(inputs) + _float(bias)), inputs.dtype)
 
     @_island
     def backward(
         inputs: tf.Tensor, bias: tf.Tensor, upstream: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        before = _float(inputs) + bias
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        before = _float(inputs) + _float(bias)
         with tf.GradientTape() as tape:
             tape.watch(before)
             after = function(before)
         gradient = tape.gradient(after, before, _float(upstream))
-        return tf.cast(gradient, inputs.dtype), _over_rows(gradient)
+        of_bias = tf.cast(_over_rows(gradient), bias.dtype) if bias_trains else None
+        return tf.cast(gradient, inputs.dtype), of_bias
 
     return forward, backward
 
@@ -78,7 +82,7 @@ def drop(
 
     Args:
       inputs: `<float>[..., width]`, a product.
-      bias: `<float32>[width]`.
+      bias: `<float>[width]`.
       key: `<uint64>[]`, see `train.fit.dropout.keep_mask`.
       rate: probability of dropping a feature.
       bias_trains: whether the bias needs a gradient.
@@ -89,10 +93,8 @@ def drop(
 
     @tf.custom_gradient
     def compute(inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None, None]:
-            if bias_trains:
-                return *_drop_gradients(upstream, key, rate), None
-            return _drop_gradient(upstream, key, rate), None, None
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            return *_drop_gradient(upstream, bias, key, rate, bias_trains), None
 
         return _drop(inputs, bias, key, rate), gradient
 
@@ -101,20 +103,16 @@ def drop(
 
 @_island
 def _drop(inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float) -> tf.Tensor:
-    return tf.cast(_kept(_float(inputs) + bias, key, rate), inputs.dtype)
+    return tf.cast(_kept(_float(inputs) + _float(bias), key, rate), inputs.dtype)
 
 
 @_island
-def _drop_gradient(upstream: tf.Tensor, key: tf.Tensor, rate: float) -> tf.Tensor:
-    return tf.cast(_kept(_float(upstream), key, rate), upstream.dtype)
-
-
-@_island
-def _drop_gradients(
-    upstream: tf.Tensor, key: tf.Tensor, rate: float
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _drop_gradient(
+    upstream: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float, bias_trains: bool
+) -> tuple[tf.Tensor, tf.Tensor | None]:
     gradient = _kept(_float(upstream), key, rate)
-    return tf.cast(gradient, upstream.dtype), _over_rows(gradient)
+    of_bias = tf.cast(_over_rows(gradient), bias.dtype) if bias_trains else None
+    return tf.cast(gradient, upstream.dtype), of_bias
 
 
 def add_and_normalize(
@@ -130,7 +128,8 @@ def add_and_normalize(
     Args:
       inputs: `<float>[..., width]`, in the compute dtype.
       residual: `<float>[..., width]`, in the compute dtype or in float32.
-      gamma, beta: `<float32>[width]`.
+      gamma: `<float32>[width]`, the scale.
+      beta: `<float32>[width]`, the offset.
       epsilon: is added to the variance.
       trains: whether gamma and beta need gradients.
 
@@ -207,7 +206,8 @@ def attend(
 
     Args:
       query: `<float>[batch, heads, to, width]`, scaled.
-      key, value: `<float>[batch, heads, from, width]`.
+      key: `<float>[batch, heads, from, width]`.
+      value: `<float>[batch, heads, from, width]`.
       mask: `<float>[batch, to, from]`, 1 where a position attends to another, 0 elsewhere.
       dropout_key: `<uint64>[]`, see `train.fit.dropout.keep_mask`.
       rate: probability of dropping a weight.
