@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,37 +81,20 @@ def check_equal(**case):
 
 
 @pytest.mark.parametrize(
-    "config",
+    "case",
     [
-        {"form": "sequential", "dropout": 0.2},
-        {"form": "after_norm", "places": ("feed_forward",)},
-        {"form": "parallel", "scale": 4, "layers": (1,)},
-        {"form": "parallel_multiplicative", "places": ("attention",)},
+        {"config": {"form": "sequential", "dropout": 0.2}},
+        {"config": {"form": "after_norm", "places": ("feed_forward",)}, "output_range": 1},
+        {"config": {"form": "parallel", "scale": 4, "layers": (1,)}},
+        {"config": {"form": "parallel"}, "norm_first": True, "output_range": 2},
+        {"config": {"form": "parallel_multiplicative", "places": ("attention",)}, "remat": True},
+        {"inner_activation": "swish", "output_dropout": 0.0, "attention_dropout": 0.0},
+        {"method": "full"},
     ],
-    ids=lambda config: config["form"],
+    ids=("sequential", "after_norm", "parallel", "norm_first", "remat", "no_dropout", "full"),
 )
-def test_adapters_of_each_form_get_the_same_gradients(config):
-    check_equal(config=config)
-
-
-@pytest.mark.parametrize("method", ["full", "layer_norm"])
-def test_the_base_gets_the_same_gradients(method):
-    check_equal(method=method)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"output_range": 1},
-        {"norm_first": True, "output_range": 2, "config": {"form": "parallel"}},
-        {"inner_activation": "swish"},
-        {"output_dropout": 0.0, "attention_dropout": 0.0},
-        {"remat": True},
-    ],
-    ids=lambda changes: next(iter(changes)),
-)
-def test_blocks_of_other_kinds_are_the_same(changes):
-    check_equal(**changes)
+def test_has_the_outputs_and_gradients_of_what_it_replaces(case):
+    check_equal(**case)
 
 
 def test_is_no_farther_from_float32_than_what_it_replaces():
@@ -153,18 +138,39 @@ def test_variables_checkpoints_and_saved_models_stay(tmp_path):
         names.append([name for name, _ in tf.train.list_variables(path)])
     assert names[0] == names[1]
     fused.export(tmp_path / "exported")
-    served = tf.saved_model.load(tmp_path / "exported").serve(BATCH)
+    served = tf.saved_model.load(tmp_path / "exported").serve(
+        [BATCH[name] for name in sorted(BATCH)]
+    )
     np.testing.assert_allclose(served, plain(BATCH, training=False), atol=1e-6)
 
 
-def test_replicas_draw_masks_of_their_own():
-    devices = tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices[:2]])
-    with strategy.scope():
-        model, _ = make(True)
-    run = tf.function(lambda: strategy.run(lambda: model(BATCH, training=True)))
-    logits = strategy.experimental_local_results(run())
-    assert len({each.numpy().tobytes() for each in logits}) == len(logits)
+REPLICAS = """
+import sys
+
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+sys.path.append(sys.argv[1])
+import test_fused_block as test
+
+strategy = tf.distribute.MirroredStrategy()
+with strategy.scope():
+    plain, fused = (test.make(fused)[0] for fused in (False, True))
+results = []
+for model in (plain, fused):
+    run = tf.function(lambda: strategy.run(lambda: model(test.BATCH, training=True)))
+    logits = [each.numpy() for each in strategy.experimental_local_results(run())]
+    assert abs(logits[0] - logits[1]).max() > 1e-2
+    results.append(logits)
+for expected, received in zip(*results, strict=True):
+    assert abs(expected - received).max() < 1e-5
+"""
+
+
+def test_each_replica_drops_what_it_dropped(run_command, tmp_path):
+    done = run_command("-c", REPLICAS, str(pathlib.Path(__file__).parent), cwd=tmp_path)
+    assert done.returncode == 0, done.err
 
 
 def test_a_whole_step_is_compiled_by_xla():
