@@ -23,37 +23,31 @@ _SILENT = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "af
 
 
 def by_source(hlo: str) -> list[tuple[str, int]]:
-    """Adds up the traffic of operations that stand for the same lines of the model.
+    """Adds up what operations move that stand for the same in the model.
 
     Args:
       hlo: a compiled program as text.
 
     Returns:
-      Names, as a TensorFlow graph has them, with numbers taken out so that those of all blocks are
-      one, and bytes read from and written to HBM; the largest first.
+      Pairs, the largest first: a name in TensorFlow's graph, without the numbers that tell the
+      blocks apart, and the bytes that are read from and written to HBM. What the compiler puts in
+      has none, such as copies into the chip's memory: their name is what they copy, as far as it
+      is known.
     """
-    sums = collections.Counter()
-    for _, source, size in traffic(hlo):
+    sums: collections.Counter[str] = collections.Counter()
+    for source, size in traffic(hlo):
         sums[source] += size
     return sums.most_common()
 
 
-def hbm_bytes(hlo: str) -> int:
-    """Returns the bytes that a compiled program reads from and writes to HBM."""
-    return sum(size for _, _, size in traffic(hlo))
-
-
-def traffic(hlo: str) -> Iterator[tuple[str, str, int]]:
-    """Yields each operation of a compiled program that reads from or writes to HBM.
+def traffic(hlo: str) -> Iterator[tuple[str, int]]:
+    """Yields what each operation of a compiled program stands for and moves, if it does.
 
     A fusion is taken to read each of its operands once and whole, and a branch or the body of
     a loop to run not at all: there is nothing large in those of the steps.
 
     Args:
       hlo: the program as text.
-
-    Yields:
-      The operation's kind, the name of what it computes in the model, and its bytes.
     """
     sizes: dict[str, int] = {}
     for line in hlo[hlo.index("\nENTRY ") :].splitlines():
@@ -70,14 +64,13 @@ def traffic(hlo: str) -> Iterator[tuple[str, str, int]]:
             operands = re.findall(r"%([\w.-]+)", rest.partition("), ")[0])
             size = sizes[name] + sum(sizes.get(operand, 0) for operand in operands)
         if size:
-            yield kind, _source(line), size
+            yield _source(kind, result, line), size
 
 
 def _moved(result: str) -> int:
-    """Returns what a copy moves, from its result: target and source in some order, and more."""
+    """Returns what a copy moves, of its result: target and source in either order, and more."""
     arrays = list(_arrays(result))[:2]
-    moved = min(size for size, _ in arrays)
-    return moved * sum(in_hbm for _, in_hbm in arrays)
+    return min(size for size, _ in arrays) * sum(in_hbm for _, in_hbm in arrays)
 
 
 def _sizes(shape: str) -> Iterable[int]:
@@ -85,11 +78,16 @@ def _sizes(shape: str) -> Iterable[int]:
 
 
 def _arrays(shape: str) -> Iterator[tuple[int, bool]]:
+    """Yields the bytes of each array, and whether it is in HBM."""
     for dtype, dimensions, layout in _ARRAY.findall(shape):
+        elements = math.prod(map(int, filter(None, dimensions.split(","))))
         # S(1) and others are memories of the chip.
-        yield _BYTES[dtype] * math.prod(map(int, filter(None, dimensions.split(",")))), "S(" not in layout
+        yield _BYTES[dtype] * elements, "S(" not in layout
 
 
-def _source(line: str) -> str:
+def _source(kind: str, result: str, line: str) -> str:
     found = re.search(r'op_name="([^"]*)"', line)
-    return re.sub(r"\d+", "*", found[1]) if found else "(the compiler's own)"
+    if found:
+        return re.sub(r"\d+", "*", found[1])
+    dtype, dimensions, _ = next(iter(_ARRAY.findall(result)), ("", "", ""))
+    return f"{kind} {dtype}[{dimensions}]"

@@ -8,7 +8,7 @@ from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
 
 
 class FrozenCopies:
-    """Copies of a model's frozen weights in the type that its layers compute in.
+    """Copies of a model's frozen kernels and tables in the type that its layers compute in.
 
     Under mixed precision Keras keeps all variables in float32, and a layer casts its own each time
     that it is called. What does not train would be cast to the same values in each step, forward
@@ -52,7 +52,9 @@ class FrozenCopies:
         dtype = tf.as_dtype(layer.compute_dtype or tf.float32)
         # What does not train of a layer that does is its state, which changes.
         for variable in () if layer.trainable else layer._trainable_weights:
-            if isinstance(variable, AutoCastVariable) and variable.true_dtype != dtype:
+            is_cast = isinstance(variable, AutoCastVariable) and variable.true_dtype != dtype
+            # A bias is small, and may be added in float32.
+            if is_cast and variable is not getattr(layer, "bias", None):
                 own = variable._variable
                 copy = tf.Variable(tf.cast(own, dtype), trainable=False, name="frozen_copy")
                 self._pairs.append((variable, own, copy))
