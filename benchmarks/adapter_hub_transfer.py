@@ -34,7 +34,6 @@ import time
 import numpy as np
 import torch
 from adapters import BertAdapterModel, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
-from sklearn.metrics import accuracy_score, f1_score
 from transformers import AutoTokenizer, get_linear_schedule_with_warmup
 
 ADAPTERS = {
@@ -92,9 +91,9 @@ class Split:
     def __len__(self):
         return len(self.lengths)
 
-    def rows(self, rows):
-        """Returns inputs, cut to the longest of these rows, and labels."""
-        longest = math.ceil(self.lengths[rows].max() / LENGTH_STEP) * LENGTH_STEP
+    def rows(self, rows, multiple=LENGTH_STEP):
+        """Returns inputs, cut to the longest of these rows or the next multiple, and labels."""
+        longest = math.ceil(self.lengths[rows].max() / multiple) * multiple
         at = torch.from_numpy(rows).to(self.ids.device)
         ids = self.ids[at, :longest]
         lengths = torch.from_numpy(self.lengths[rows]).to(ids.device)
@@ -117,11 +116,11 @@ class Split:
 
 
 @functools.cache
-def read_task(folder, encoder, max_seq_length, device):
+def read_task(folder, encoder, max_seq_length, device, splits=("train", "dev", "test")):
     """Returns the label names and the splits by name, tokenised, on the device."""
     lines = {
         path.stem: [json.loads(line) for line in path.open(encoding="utf-8")]
-        for path in (folder / f"{name}.jsonl" for name in ("train", "dev", "test"))
+        for path in (folder / f"{name}.jsonl" for name in splits)
     }
     names = sorted({line["label"] for line in lines["train"] + lines["dev"]})
     tokenizer = AutoTokenizer.from_pretrained(encoder)
@@ -174,6 +173,12 @@ def make_optimizer(model, learning_rate, steps):
     return optimizer, get_linear_schedule_with_warmup(optimizer, int(0.1 * steps), steps)
 
 
+def autocasting(precision, device):
+    """Returns what makes a context that computes in `bfloat16`, where it takes that."""
+    kind = torch.device(device).type
+    return functools.partial(torch.autocast, kind, torch.bfloat16, precision == "bfloat16")
+
+
 def epoch_order(examples, batch_size, seed, epoch):
     """Returns the order of `train.fit.input_pipeline`, `<int>[steps, batch]`."""
     order = np.random.default_rng([seed, epoch]).permutation(examples)
@@ -182,6 +187,8 @@ def epoch_order(examples, batch_size, seed, epoch):
 
 def evaluate(model, split, autocast):
     """Returns accuracy and macro-F1."""
+    from sklearn.metrics import accuracy_score, f1_score  # A second, which others do not need.
+
     model.eval()
     order = np.argsort(split.lengths, kind="stable")
     labels, answers = [], []
@@ -211,12 +218,7 @@ def run(settings, splits, encoder, device):
         for epoch in range(settings.epochs)
     ]
     optimizer, schedule = make_optimizer(model, settings.learning_rate, sum(map(len, orders)))
-    autocast = functools.partial(
-        torch.autocast,
-        torch.device(device).type,
-        torch.bfloat16,
-        enabled=settings.precision == "bfloat16",
-    )
+    autocast = autocasting(settings.precision, device)
     dev, seconds = [], 0.0
     for order in orders:
         seconds += _train_epoch(model, train, order, optimizer, schedule, autocast)
@@ -238,18 +240,23 @@ def _train_epoch(model, train, order, optimizer, schedule, autocast):
     model.train()
     start = time.monotonic()
     for rows in order:
-        inputs, labels = train.rows(rows)
-        with autocast():
-            logits = model(**inputs).logits
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        loss = train_step(model, *train.rows(rows), optimizer, schedule, autocast)
     if not math.isfinite(loss.item()):
         print(f"warning: the last loss is {loss.item()}", file=sys.stderr)
     return time.monotonic() - start
+
+
+def train_step(model, inputs, labels, optimizer, schedule, autocast):
+    """Changes the model by one batch; returns the loss before."""
+    with autocast():
+        logits = model(**inputs).logits
+    loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad()
+    return loss
 
 
 def table(results):

@@ -26,6 +26,7 @@ from train.fit.rematerialization import rematerialize
 from train.fit.step import AccumulatingModel
 from train.objectives.model import split_classifier
 from train.objectives.objective import Objective
+from train.objectives.packed import pack_classifier
 from train.objectives.table import make_objective
 from train.run_folder import RunFolder
 from train.tasks.data import TaskData, sample_train
@@ -46,7 +47,8 @@ class Assembly:
       objective: what trains and is scored.
       encoder: the pretrained encoder with what the method inserts.
       model: the model around it.
-      fitted: what is compiled and trained: the model, or its head alone where features are kept.
+      fitted: what is compiled and trained: the model, its head alone where features are kept,
+        or what its layers make of packed texts.
       features: what keeps them, if they are kept.
     """
 
@@ -151,6 +153,11 @@ def assemble(
             features = _feature_cache(config, extractor, fingerprint, strategy)
             # Features have no length that could be padded or trimmed.
             execution = dataclasses.replace(execution, fixed_length=True, trim_parts=False)
+        elif config.fit.pack:
+            execution = execution.packed(
+                config.model.max_seq_length, config.fit.gradient_accumulation_steps
+            )
+            fitted = pack_classifier(model, encoder, execution.packing.texts_per_row)
         compile_model(
             fitted,
             objective.loss,

@@ -184,6 +184,7 @@ class RunConfig:
         """
         model, fit = dataclasses.asdict(self.model), dataclasses.asdict(self.fit)
         del model["encoder"], model["init_adapter"], fit["rematerialize"]
+        fit["pack"] = bool(fit["pack"])  # Dropout draws for places in rows.
         method = json.loads(self.method.to_json()) if self.method else None
         kept = {"adapter_dtype": self.keep.adapter_dtype}
         search = None if self.search is None else dataclasses.asdict(self.search)

@@ -70,10 +70,13 @@ class FitConfig:
       seed: of the data's order, the initial values and dropout.
       precision: `float32`, or `bfloat16` for computation with float32 variables.
       max_train_examples: train on no more than this many, drawn by `seed`.
-      gradient_accumulation_steps: compute each batch in this many parts of like length,
-        with as much less memory. By default 1; on a CPU 4, as less is computed on padding.
+      gradient_accumulation_steps: compute each batch in this many parts, with as much less
+        memory. By default 1; on a CPU 4 where texts are not packed, as less is computed on
+        padding.
       rematerialize: compute each block again for its gradient instead of keeping what it
         computed: less memory, more time.
+      pack: whether several short texts share a row of a batch, in training and evaluation, so
+        that less is computed on padding; by default where they can.
 
     Raises:
       ValueError: a setting is out of its range, or two contradict each other.
@@ -87,6 +90,7 @@ class FitConfig:
     max_train_examples: int | None = None
     gradient_accumulation_steps: int | None = None
     rematerialize: bool = False
+    pack: bool | None = None
 
     def __post_init__(self) -> None:
         check_count("batch_size", self.batch_size, optional=False)
@@ -104,6 +108,8 @@ class FitConfig:
             raise ValueError(f"--learning_rate must be above 0. Received: {rate!r}")
         check_choice("precision", self.precision, PRECISIONS)
         check_bool("rematerialize", self.rematerialize)
+        if self.pack is not None:
+            check_bool("pack", self.pack)
 
 
 @dataclasses.dataclass(frozen=True)

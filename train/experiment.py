@@ -21,7 +21,7 @@ from train.fit.checkpoints import TrainingCheckpoints
 from train.fit.input_pipeline import steps_per_epoch
 from train.fit.interruptions import Interruptions
 from train.fit.logs import TensorBoardLogs
-from train.fit.loop import DevMetrics, fit
+from train.fit.loop import DevMetrics, Plan, fit, plan_training
 from train.fit.predictor import Predictor
 from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
@@ -74,7 +74,9 @@ def run(
         counts = count_parameters(built.model, built.encoder)
         _describe(built, counts)
         _compute_features(built, interruptions)
-        _fit(built, progress, interruptions)
+        with interruptions.during("planning the batches"):
+            plan = _plan(built)
+        _fit(built, plan, progress, interruptions)
         with interruptions.during("evaluating"):
             predict = _predictor(built)
             metrics = built.objective.evaluate(predict, built.objective.splits)
@@ -93,6 +95,7 @@ def run(
         "examples": built.objective.sizes(),
         "adapter_bytes": sum(file.stat().st_size for file in folder.adapter.iterdir()),
         "examples_per_second": progress.examples_per_second,
+        **_useful_tokens(built, plan),
         **_features(built),
         **peak_memory(),
         "seconds": time.monotonic() - start,
@@ -187,15 +190,38 @@ def _features(built: Assembly) -> dict[str, Any]:
     return {"features": told}
 
 
-def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions) -> None:
+def _plan(built: Assembly) -> Plan:
+    fit = built.config.fit
+    return plan_training(
+        built.readable(built.objective.train),
+        built.strategy,
+        batch_size=fit.batch_size,
+        epochs=fit.epochs,
+        seed=fit.seed,
+        execution=built.execution,
+    )
+
+
+def _useful_tokens(built: Assembly, plan: Plan) -> dict[str, float]:
+    """Returns what `results.json` says of padding, where an encoder is trained on texts."""
+    source = built.objective.train
+    if not source.packs or built.features is not None:
+        return {}
+    share = plan.useful_token_share(source, built.config.model.max_seq_length)
+    return {"useful_token_share": share}
+
+
+def _fit(
+    built: Assembly, plan: Plan, progress: ThroughputBar, interruptions: Interruptions
+) -> None:
     config, objective, folder = built.config, built.objective, built.folder
     checkpoints = _checkpoints(built)
     step = checkpoints.restore()
     check_agreement(built.strategy, {"the last step in --output_dir": step})
-    if step > _steps(built):
+    if step > len(plan.order):
         raise ValueError(
             f"{folder.checkpoints} holds the state of step {step}, of a run of more steps: this "
-            f"one has {_steps(built)}. Name another --output_dir, or remove those checkpoints"
+            f"one has {len(plan.order)}. Name another --output_dir, or remove those checkpoints"
         )
     if step:
         print(f"Going on after step {step} of the run in {folder.path}")
@@ -212,18 +238,14 @@ def _fit(built: Assembly, progress: ThroughputBar, interruptions: Interruptions)
             built.fitted,
             built.readable(objective.train),
             built.strategy,
-            batch_size=config.fit.batch_size,
-            epochs=config.fit.epochs,
-            seed=config.fit.seed,
+            plan,
             steps_done=step,
-            fixed_length=built.execution.fixed_length,
             callbacks=[*callbacks, safeguards],
         )
 
 
 def _predictor(built: Assembly, between: Callable[[], None] = lambda: None) -> Predict:
-    fixed_length = built.execution.fixed_length
-    predict = Predictor(built.fitted, built.strategy, _EVALUATION_BATCH, fixed_length, between)
+    predict = Predictor(built.fitted, built.strategy, _EVALUATION_BATCH, built.execution, between)
     return lambda source: predict(built.readable(source))
 
 

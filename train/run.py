@@ -73,6 +73,7 @@ flags.DEFINE_integer("max_train_examples", None, "Train on no more examples than
 flags.DEFINE_integer(
     "gradient_accumulation_steps", None, "Parts that a batch is computed in. Default: by device."
 )
+flags.DEFINE_bool("pack", None, "Let short texts share a row of a batch. Default: where they can.")
 flags.DEFINE_bool("rematerialize", False, "Compute blocks twice, to use less memory.")
 flags.DEFINE_integer("steps_per_execution", None, "Steps between returns to Python.")
 flags.DEFINE_float(

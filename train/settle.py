@@ -49,11 +49,15 @@ def settle(config: RunConfig, encoder: EncoderFiles | None) -> RunConfig:
     rate = known or METHODS[method.name].learning_rate
     epochs = recipe.epochs if known else _EPOCHS
     longest = encoder.config["max_position_embeddings"]
+    feature_cache = _feature_cache(config, method)
     settled = dataclasses.replace(
         config,
         method=method,
         fit=dataclasses.replace(
-            fit, learning_rate=fit.learning_rate or rate, epochs=fit.epochs or epochs
+            fit,
+            learning_rate=fit.learning_rate or rate,
+            epochs=fit.epochs or epochs,
+            pack=_pack(config, method, feature_cache),
         ),
         model=dataclasses.replace(
             model,
@@ -66,7 +70,7 @@ def settle(config: RunConfig, encoder: EncoderFiles | None) -> RunConfig:
         keep=dataclasses.replace(
             keep,
             output_dir=_output_dir(config, _name(config, method)),
-            feature_cache=_feature_cache(config, method),
+            feature_cache=feature_cache,
         ),
     )
     _check_against_encoder(settled, encoder)
@@ -189,6 +193,22 @@ def _feature_cache(config: RunConfig, method: Method) -> str:
     if os.path.lexists(given) and not os.path.isdir(given):
         raise ValueError(f"--feature_cache must name a folder. Received: {given!r}")
     return given
+
+
+def _pack(config: RunConfig, method: Method, feature_cache: str) -> bool:
+    """Returns whether texts share rows: where they can, if nothing else is said."""
+    insertion, obstacle = method.insertion, None
+    if not TASKS[config.task].form.pools:
+        obstacle = f"tasks whose head reads one vector per text, not --task={config.task}"
+    elif feature_cache:
+        obstacle = "an encoder that is run in each step: give --feature_cache= too"
+    elif getattr(insertion, "needs_all_positions", False):
+        obstacle = "adapters without --adapter_gate, which averages over all texts of a row"
+    elif getattr(insertion, "keeps_statistics", False):
+        obstacle = "adapters without --adapter_norm=batch, whose statistics depend on the rows"
+    if obstacle and config.fit.pack:
+        raise ValueError(f"--pack goes with {obstacle}")
+    return config.fit.pack is not False and not obstacle
 
 
 def _is_one_machine(device: DeviceConfig) -> bool:

@@ -86,6 +86,7 @@ def test_leaves_the_files_and_results_of_the_contract(finished):
     assert results["examples"] == {"train": 192, "dev": 48, "test": 48}
     assert results["examples_per_second"] > 0
     assert results["peak_memory_bytes"] > 100e6
+    assert 0.5 < results["useful_token_share"] <= 1
     assert results["machine"]["processor"]
     assert results["machine"]["cores"] >= 1
     assert any((folder / "logs" / "train").iterdir())

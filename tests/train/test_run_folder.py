@@ -104,6 +104,16 @@ def test_other_settings_are_an_error_that_lists_them(tmp_path):
     assert (tmp_path / "config.json").read_text() == before
 
 
+def test_a_run_from_before_texts_shared_rows_is_one_without(tmp_path):
+    begin(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    del settings["fit"]["pack"]
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    open_folder(tmp_path, pack=False).close()
+    with pytest.raises(ValueError, match="pack: False there, True now"):
+        open_folder(tmp_path, pack=True)
+
+
 def test_a_run_that_ended_before_its_first_step_holds_no_folder(tmp_path):
     with open_folder(tmp_path, batch_size=9) as folder:
         folder.check_encoder("one")

@@ -238,3 +238,33 @@ def test_a_search_needs_no_encoder(csv_files, monkeypatch):
     monkeypatch.setattr("train.settle._OF_SEARCHES", ("numpy", "no_such_package"))
     with pytest.raises(ValueError, match="needs no_such_package: pip install"):
         settle(config, None)
+
+
+def test_texts_share_rows_where_they_can():
+    assert settled().fit.pack
+    assert settled(method="full").fit.pack
+    assert settled(adapter_norm="layer", adapter_form="parallel").fit.pack
+    for settings in (
+        {"pack": False},
+        {"task": "squad"},
+        {"method": "feature_based"},
+        {"adapter_gate": True},
+        {"adapter_norm": "batch"},
+    ):
+        assert settled(**settings).fit.pack is False, settings
+    assert settled(method="feature_based", feature_cache="").fit.pack
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "squad"}, "--pack goes with tasks whose head reads one vector per text"),
+        ({"method": "feature_based"}, "--pack goes with .* give --feature_cache="),
+        ({"adapter_gate": True}, "--pack goes with adapters without --adapter_gate"),
+        ({"adapter_norm": "batch"}, "--pack goes with adapters without --adapter_norm=batch"),
+    ],
+    ids=str,
+)
+def test_texts_that_cannot_share_rows_are_an_error_where_they_should(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settled(pack=True, **settings)

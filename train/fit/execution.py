@@ -6,11 +6,16 @@ import dataclasses
 
 import tensorflow as tf
 
+from train.fit.packing import Packing
+
 _TPU_STEPS_PER_EXECUTION = 32
 # Parts of a sorted batch are padded to their own lengths, which costs a CPU nothing else; and
 # while one part's gradient is computed, the next part keeps the other cores busy.
 _CPU_PARTS = 4
 _CPU_PARTS_AT_ONCE = 2
+_ROW_COUNTS = 4
+_TEXTS_PER_ROW = 16
+_TOKENS_PER_TEXT = 8  # Where more stand in a row.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Execution:
       steps_per_execution: steps that run without returning to Python. Keras shortens the
         last of an epoch to the steps that are left.
       fixed_length: pad to the full sequence length, see `input_pipeline.batches`.
+      packing: how texts share rows, if they do.
     """
 
     parts: int = 1
@@ -31,6 +37,24 @@ class Execution:
     trim_parts: bool = False
     steps_per_execution: int = 1
     fixed_length: bool = False
+    packing: Packing | None = None
+
+    def packed(self, seq_length: int, parts: int | None) -> Execution:
+        """Returns the execution for packed texts, of which there is no padding to trim.
+
+        Args:
+          seq_length: the most tokens of a text.
+          parts: number of parts that was asked for; by default a batch is not cut.
+        """
+        # Each number of rows is compiled for, and a TPU's loop of steps takes one alone.
+        packing = Packing(
+            texts_per_row=max(_TEXTS_PER_ROW, seq_length // _TOKENS_PER_TEXT),
+            length=seq_length if self.fixed_length else None,
+            row_counts=1 if self.fixed_length else _ROW_COUNTS,
+        )
+        return dataclasses.replace(
+            self, parts=parts or 1, parts_at_once=1, trim_parts=False, packing=packing
+        )
 
 
 def plan_execution(

@@ -6,21 +6,20 @@ start at any step, and a global batch holds the same examples on any number of r
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from train.fit.packing import Layout
 from train.fit.padding import trim
 
 Inputs = dict[str, tf.Tensor]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A split's examples, ready to be encoded; equal to itself alone.
+    """A split's examples, ready to be encoded.
 
     Args:
       lengths: `<int>[examples]`, how long each is, in any one unit.
@@ -30,13 +29,49 @@ class Source:
         labels `[examples, ...]`: for those who keep what they compute of texts.
     """
 
-    lengths: np.ndarray
-    gather: Callable[[tf.Tensor], tuple[Inputs, Any]]
-    texts: tuple[Sequence[str], ...] | None = None
-    labels: tf.Tensor | None = None
+    # Whether `gather_packed` is there, and `lengths` are tokens.
+    packs = False
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        gather: Callable[[tf.Tensor], tuple[Inputs, Any]],
+        texts: tuple[Sequence[str], ...] | None = None,
+        labels: tf.Tensor | None = None,
+    ) -> None:
+        self.lengths = lengths
+        self.gather = gather
+        self.texts = texts
+        self.labels = labels
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def gather_packed(
+        self,
+        indices: tf.Tensor,
+        first: tf.Tensor,
+        rest: tf.Tensor,
+        rows: int | tf.Tensor,
+        length: int,
+        parts: int,
+    ) -> tuple[Inputs, Any]:
+        """Returns inputs with several texts in a row, as `train.fit.packing` lays them out.
+
+        Args:
+          indices: `<int32>[batch]`, which examples.
+          first: `<int32>[batch]`, where their first tokens stand, see `packing.Layout`.
+          rest: `<int32>[batch]`, where their other tokens begin.
+          rows: how many rows each part has.
+          length: tokens in a row.
+          parts: number of parts.
+
+        Returns:
+          `input_word_ids`, `input_type_ids`, `text_numbers` (from 1 on in each part, 0 is
+          padding) and `position_ids`, each `<int32>[parts * rows, length]`, and
+          `first_positions`, `<int32>[batch]`; and the labels.
+        """
+        raise NotImplementedError
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -70,6 +105,7 @@ def batches(
     strategy: tf.distribute.Strategy,
     fixed_length: bool = False,
     by_length: bool = False,
+    layout: Layout | None = None,
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Reads batches under a strategy; each host encodes only its own replicas' examples.
 
@@ -82,9 +118,12 @@ def batches(
         longest example of each replica's batch.
       by_length: sort each replica's examples by their length, so that parts of its batch
         hold examples of like length.
+      layout: where the texts of each batch stand, if they are packed: each replica's are so by
+        themselves, in as many rows as the others'. Then nothing is padded or sorted.
 
     Returns:
-      Pairs of inputs, each `<int32>[batch / replicas, seq]` per replica, and labels.
+      Pairs of inputs, each `<int32>[batch / replicas, seq]` per replica, or as
+      `Source.gather_packed` says; and labels.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -96,16 +135,37 @@ def batches(
 
     def on_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * local
-        mine = order.reshape(len(order), replicas, -1)[:, first : first + local]
-        mine = mine.reshape(len(order) * local, -1)
-        if by_length:
-            ranks = np.argsort(source.lengths[mine], axis=1, kind="stable")
-            mine = np.take_along_axis(mine, ranks, axis=1)
-        data = tf.data.Dataset.from_tensor_slices(mine)
-        data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-        if not fixed_length:
-            data = data.map(lambda inputs, labels: (trim(inputs), labels))
+        start = context.input_pipeline_id * local
+
+        def mine(of_batches: np.ndarray) -> np.ndarray:
+            """Returns what is of this host's replicas, one row for each of their batches."""
+            split = of_batches.reshape(len(of_batches), replicas, -1)[:, start : start + local]
+            return split.reshape(len(of_batches) * local, -1)
+
+        if layout is None:
+            data = tf.data.Dataset.from_tensor_slices(_sorted(mine(order), source, by_length))
+            data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+            if not fixed_length:
+                data = data.map(lambda inputs, labels: (trim(inputs), labels))
+            return data.prefetch(tf.data.AUTOTUNE)
+        rows = np.repeat(layout.rows, local)
+        # One number of rows makes every shape static, as TPUs need.
+        static = int(rows[0]) if len(np.unique(layout.rows)) == 1 else None
+        parts = layout.parts // replicas
+        slices = (mine(order), mine(layout.first), mine(layout.rest), rows)
+        data = tf.data.Dataset.from_tensor_slices(slices).map(
+            lambda indices, first, rest, rows: source.gather_packed(
+                indices, first, rest, static or rows, layout.length, parts
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         return data.prefetch(tf.data.AUTOTUNE)
 
     return strategy.distribute_datasets_from_function(on_host)
+
+
+def _sorted(indices: np.ndarray, source: Source, by_length: bool) -> np.ndarray:
+    if not by_length:
+        return indices
+    ranks = np.argsort(source.lengths[indices], axis=1, kind="stable")
+    return np.take_along_axis(indices, ranks, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import tensorflow as tf
 import tf_keras
 
 from train.fit import input_pipeline
+from train.fit.execution import Execution
 from train.fit.input_pipeline import Source
+from train.fit.packing import lay_out
 
 
 class Predictor:
@@ -20,7 +23,7 @@ class Predictor:
       model: any built model.
       strategy: what it was built under.
       batch_size: examples per step; rounded up to a multiple of the replicas.
-      fixed_length: pad every batch to the full sequence length, as TPUs need.
+      execution: how a batch looks.
       between: called after each step.
     """
 
@@ -29,15 +32,15 @@ class Predictor:
         model: tf_keras.Model,
         strategy: tf.distribute.Strategy,
         batch_size: int,
-        fixed_length: bool = False,
+        execution: Execution = Execution(),  # noqa: B008  It is frozen.
         between: Callable[[], None] = lambda: None,
     ) -> None:
         replicas = strategy.num_replicas_in_sync
         self._strategy = strategy
         self._batch_size = -(-batch_size // replicas) * replicas
-        self._fixed_length = fixed_length
+        self._execution = execution
         self._between = between
-        trimmed_apart = replicas > 1 and not fixed_length
+        trimmed_apart = replicas > 1 and not (execution.fixed_length or execution.packing)
 
         def on_replica(inputs: Any) -> Any:
             outputs = model(inputs, training=False)
@@ -54,20 +57,28 @@ class Predictor:
         """Returns the model's outputs, NumPy arrays `[examples, ...]`, in the split's order.
 
         Outputs of `[batch, seq, ...]` are of unlike lengths from batch to batch, and from
-        replica to replica, unless `fixed_length` is set; they are filled up with the lowest
-        number of their dtype.
+        replica to replica, unless the execution has a fixed length; they are filled up with the
+        lowest number of their dtype.
         """
-        # Those of like length together; the last batch is filled up by repeating.
         order = np.argsort(source.lengths, kind="stable").astype(np.int32)
         steps = -(-len(order) // self._batch_size)
-        filled = np.resize(order, (steps, self._batch_size))
-        data = input_pipeline.batches(source, filled, self._strategy, self._fixed_length)
+        filled = np.resize(order, (steps, self._batch_size))  # The last batch repeats some.
+        packing, layout = self._execution.packing, None
+        if packing is not None:
+            # Each replica's batch gets as many texts of each length as the others'.
+            replicas = self._strategy.num_replicas_in_sync
+            filled = filled.reshape(-1, steps * replicas).T.reshape(steps, -1)
+            packing = dataclasses.replace(packing, row_counts=1)
+            layout = lay_out(source.lengths, filled, packing, replicas)
+        data = input_pipeline.batches(
+            source, filled, self._strategy, self._execution.fixed_length, layout=layout
+        )
         outputs = []
         for inputs, _ in data:
             outputs.append(tf.nest.map_structure(np.asarray, self._step(inputs)))
             self._between()
-        back = np.argsort(order)
-        return tf.nest.map_structure(lambda *parts: _join(parts)[: len(order)][back], *outputs)
+        _, which = np.unique(filled, return_index=True)
+        return tf.nest.map_structure(lambda *parts: _join(parts)[which], *outputs)
 
 
 def _fill_up(output: tf.Tensor) -> tf.Tensor:

@@ -66,9 +66,7 @@ def ablate(
     built = _load(config, data)
     layers = len(host_of(built.encoder).blocks(built.encoder))
     parts = _up_projections(built, run.path)
-    predict = Predictor(
-        built.model, built.strategy, _BATCH, fixed_length=built.execution.fixed_length
-    )
+    predict = Predictor(built.fitted, built.strategy, _BATCH, built.execution)
 
     def score() -> float:
         return built.objective.evaluate(predict, [split])[split][run.metric]

@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 from official.modeling import activations
-from official.nlp.modeling import layers
+from official.nlp.modeling import layers, networks
 
 from keras_adapters.model_garden.hosts.host import (
     Host,
@@ -43,6 +44,32 @@ class BertHost(Host):
 
     family = "bert"
     block_classes = (layers.TransformerEncoderBlock,)
+
+    @property
+    def packs(self) -> bool:
+        """Whether several texts can share a row; the functional encoder has no other inputs."""
+        return self.encoder_class is networks.BertEncoderV2
+
+    def packed_states(
+        self,
+        encoder: tf_keras.layers.Layer,
+        inputs: Mapping[str, tf.Tensor],
+        output_range: int | None = None,
+    ) -> tf.Tensor:
+        """Returns what the encoder's `call` computes, of other positions and another mask."""
+        words = encoder._embedding_layer(inputs["input_word_ids"])
+        types = encoder._type_embedding_layer(inputs["input_type_ids"])
+        table = tf.cast(encoder._position_embedding_layer._position_embeddings, words.dtype)
+        states = words + tf.gather(table, inputs["position_ids"]) + types
+        states = encoder._embedding_dropout(encoder._embedding_norm_layer(states))
+        if encoder._embedding_projection is not None:
+            states = encoder._embedding_projection(states)
+        numbers = inputs["text_numbers"]
+        mask = tf.cast(numbers[:, :, tf.newaxis] == numbers[:, tf.newaxis], states.dtype)
+        *lower, last = encoder.transformer_layers
+        for block in lower:
+            states = block([states, mask])
+        return last([states, mask], output_range=output_range)
 
     def sites(self, block: tf_keras.layers.Layer) -> list[Site]:
         """Returns attention's and the feed-forward network's."""

@@ -89,6 +89,8 @@ class Host:
     keras_finds_variables = True
     # Whether `sequence_output` has a state for each token of the inputs.
     keeps_positions = True
+    # Whether several texts can share a row: `packed_states` is there.
+    packs = False
 
     def __init__(self, encoder_class: type) -> None:
         self.encoder_class = encoder_class
@@ -161,6 +163,28 @@ class Host:
 
     def block_architecture(self, block: tf_keras.layers.Layer) -> dict[str, Any]:
         """Returns what `architecture` tells of one built block."""
+        raise NotImplementedError
+
+    def packed_states(
+        self,
+        encoder: tf_keras.layers.Layer,
+        inputs: Mapping[str, tf.Tensor],
+        output_range: int | None = None,
+    ) -> tf.Tensor:
+        """Returns the last block's output for rows that hold several texts each.
+
+        The encoder's own layers compute it; what stands at a text's positions is what the encoder
+        gives for that text alone. Call it inside of a Keras layer's `call`.
+
+        Args:
+          encoder: a built encoder, adapted or not.
+          inputs: `input_word_ids`, `input_type_ids`, `text_numbers` (a position attends to those
+            of its own number) and `position_ids`, each `<int32>[rows, length]`.
+          output_range: how many positions of each row the last block computes; `None` is all.
+
+        Returns:
+          `<float32>[rows, output_range or length, hidden]`.
+        """
         raise NotImplementedError
 
     def norms(self, encoder: tf_keras.layers.Layer) -> set[tf_keras.layers.Layer]:

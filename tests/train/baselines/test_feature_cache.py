@@ -13,7 +13,7 @@ from keras_adapters.preprocessor import BertPreprocessor
 from train.baselines import feature_cache
 from train.baselines.feature_cache import FeatureCache
 from train.fit.input_pipeline import Source, batches
-from train.objectives.text.objective import text_source
+from train.objectives.text.source import TextSource
 from train.tasks.data import Examples
 
 WIDTH, COUNT, SHARD = 3, 11, 4
@@ -46,7 +46,7 @@ def make_source(tmp_path):
     preprocess = BertPreprocessor(tmp_path / "vocab.txt", lower_case=True, seq_length=32)
 
     def make(texts):
-        return text_source(Examples((texts,), np.arange(len(texts), dtype=np.int32)), preprocess)
+        return TextSource(Examples((texts,), np.arange(len(texts), dtype=np.int32)), preprocess)
 
     return make
 

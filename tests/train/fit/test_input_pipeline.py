@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_adapters.preprocessor import BertPreprocessor
 from train.fit.input_pipeline import Source, batches, epoch_order, steps_per_epoch
-from train.objectives.text.objective import text_source
+from train.objectives.text.source import TextSource
 from train.tasks.data import Examples
 
 COUNT = 261
@@ -20,7 +20,7 @@ def source(tmp_path):
     path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"]))
     lengths = np.random.default_rng(0).integers(1, 61, COUNT)
     examples = Examples((["a " * n for n in lengths],), np.arange(COUNT, dtype=np.int32))
-    return text_source(examples, BertPreprocessor(path, lower_case=True, seq_length=SEQ_LENGTH))
+    return TextSource(examples, BertPreprocessor(path, lower_case=True, seq_length=SEQ_LENGTH))
 
 
 def read(source, order, **kwargs):

@@ -3,8 +3,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from train.fit.execution import Execution
 from train.fit.input_pipeline import Source
-from train.fit.loop import DevMetrics, fit
+from train.fit.loop import DevMetrics, fit, plan_training
+from train.fit.packing import Packing
 
 COUNT, BATCH, EPOCHS = 27, 4, 3
 STEPS = COUNT // BATCH
@@ -49,16 +51,8 @@ class Keep(tf_keras.callbacks.Callback):
 def train(model, source, steps_done=0):
     keep = Keep()
     strategy = tf.distribute.get_strategy()
-    fit(
-        model,
-        source,
-        strategy,
-        batch_size=BATCH,
-        epochs=EPOCHS,
-        seed=3,
-        steps_done=steps_done,
-        callbacks=[keep],
-    )
+    plan = plan_training(source, strategy, batch_size=BATCH, epochs=EPOCHS, seed=3)
+    fit(model, source, strategy, plan, steps_done=steps_done, callbacks=[keep])
     return keep
 
 
@@ -84,13 +78,32 @@ def test_dev_metrics_are_in_the_logs_of_later_callbacks(source, make):
         def on_epoch_end(self, epoch, logs=None):
             seen.append(logs["val_f1"])
 
-    fit(
-        make(),
-        source,
-        tf.distribute.get_strategy(),
-        batch_size=BATCH,
-        epochs=2,
-        seed=0,
-        callbacks=[DevMetrics(lambda: {"f1": 0.5 + len(seen)}), Reader()],
-    )
+    strategy = tf.distribute.get_strategy()
+    plan = plan_training(source, strategy, batch_size=BATCH, epochs=2, seed=0)
+    callbacks = [DevMetrics(lambda: {"f1": 0.5 + len(seen)}), Reader()]
+    fit(make(), source, strategy, plan, callbacks=callbacks)
     assert seen == [0.5, 1.5]
+
+
+# Texts of 4 and of 12 tokens, in two batches of four.
+LENGTHS = np.array([4, 4, 4, 12, 4, 12, 4, 4])
+
+
+@pytest.mark.parametrize(
+    ("execution", "share"),
+    [
+        (Execution(fixed_length=True), 6 / 24),
+        # All are padded to 16, the least that is not cut off.
+        (Execution(), 6 / 16),
+        (Execution(parts=4, trim_parts=True), 6 / 16),
+        # Two rows of 16 for each batch: 12 + 4 and 4 + 4.
+        (Execution(packing=Packing(16)), 48 / 64),
+        (Execution(packing=Packing(16, length=24)), 48 / 48),
+    ],
+)
+def test_tells_what_share_of_the_tokens_is_useful(execution, share):
+    strategy = tf.distribute.get_strategy()
+    source = Source(LENGTHS, None)
+    plan = plan_training(source, strategy, batch_size=4, epochs=1, seed=0, execution=execution)
+    assert sorted(LENGTHS[plan.order].sum(axis=1)) == [24, 24]
+    assert plan.useful_token_share(source, seq_length=24) == pytest.approx(share)

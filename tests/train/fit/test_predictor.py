@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from train.fit.execution import Execution
 from train.fit.input_pipeline import Source
 from train.fit.predictor import Predictor
 
@@ -36,7 +37,7 @@ def test_every_example_once_in_order(batch_size, fixed_length, source):
         Sums(),
         tf.distribute.get_strategy(),
         batch_size,
-        fixed_length,
+        Execution(fixed_length=fixed_length),
         between=lambda: calls.append(1),
     )
     outputs = predict(source)
@@ -72,6 +73,8 @@ import tf_keras
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, 3 * [tf.config.LogicalDeviceConfiguration()])
 
+from train.fit.execution import Execution
+from train.fit.execution import Execution
 from train.fit.input_pipeline import Source
 from train.fit.predictor import Predictor
 
@@ -94,8 +97,9 @@ assert strategy.num_replicas_in_sync == 3
 source = Source(lengths, gather)
 for batch_size in (4, 64):
     for fixed_length in (False, True):
-        one = Predictor(Sums(), tf.distribute.get_strategy(), batch_size, fixed_length)(source)
-        many = Predictor(Sums(), strategy, batch_size, fixed_length)(source)
+        execution = Execution(fixed_length=fixed_length)
+        one = Predictor(Sums(), tf.distribute.get_strategy(), batch_size, execution)(source)
+        many = Predictor(Sums(), strategy, batch_size, execution)(source)
         for name in ("sum", "two"):
             np.testing.assert_array_equal(many[name], one[name])
         for name in ("each", "pairs"):

@@ -8,20 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from keras_adapters.atomic import atomic_folder
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
-from train.fit.input_pipeline import Source
 from train.fit.step import AccumulatingModel
 from train.objectives.model import POOLINGS, build_classifier
 from train.objectives.objective import Predict
 from train.objectives.text.export import export_text_model
 from train.objectives.text.metrics import evaluate
 from train.objectives.text.predictions import FOLDER, write_predictions, write_zip
-from train.tasks.data import Examples, TaskData
+from train.objectives.text.source import TextSource
+from train.tasks.data import TaskData
 from train.tasks.forms import Regression
 from train.tasks.task import Task
 
@@ -60,14 +59,14 @@ class TextObjective:
         self._preprocess = preprocess
         self._pooling = pooling
         self._head_dropout = head_dropout
-        self.train = text_source(data.train, preprocess)
+        self.train = TextSource(data.train, preprocess)
         if isinstance(task.form, Regression):
             self.loss = tf_keras.losses.MeanSquaredError()
         else:
             self.loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self._labelled = data.labelled()
         self.sources = {
-            name: text_source(split, preprocess) for name, split in self._labelled.items()
+            name: TextSource(split, preprocess) for name, split in self._labelled.items()
         }
         self.splits = tuple(self._labelled)
 
@@ -117,7 +116,7 @@ class TextObjective:
     def predict_test(self, predict: Predict) -> dict[str, np.ndarray]:
         """Returns the outputs for each split that is published without labels."""
         return {
-            name: predict(text_source(split, self._preprocess))
+            name: predict(TextSource(split, self._preprocess))
             for name, split in self._data.unlabelled.items()
         }
 
@@ -136,18 +135,3 @@ class TextObjective:
         """Writes the SavedModel that takes raw text."""
         columns = len(self._data.train.columns)
         export_text_model(folder, model, self._preprocess, self._data.label_names, columns)
-
-
-def text_source(examples: Examples, preprocess: BertPreprocessor) -> Source:
-    """Returns a split that is tokenised when it is read; without labels they are 0."""
-    columns = [tf.constant(column) for column in examples.columns]
-    labels = examples.labels
-    labels = tf.constant(np.zeros(len(examples), np.int32) if labels is None else labels)
-
-    def gather(indices: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        texts = [tf.gather(column, indices) for column in columns]
-        return preprocess(texts), tf.gather(labels, indices)
-
-    texts = zip(*examples.columns, strict=True)
-    lengths = np.array([sum(map(len, row)) for row in texts])
-    return Source(lengths, gather, examples.columns, labels)

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
-from train.objectives.text.objective import TextObjective, text_source
+from train.objectives.text.objective import TextObjective
+from train.objectives.text.source import TextSource
 from train.tasks.data import Examples, TaskData
 from train.tasks.forms import Classification, Regression
 from train.tasks.task import Task
@@ -24,7 +25,7 @@ def split(labels, dtype=np.int32):
 
 def test_gathers_the_examples_asked_for(preprocess):
     examples = Examples((["a", "a b", "b"], ["b", "b", "a a"]), np.array([0, 1, 0], np.int32))
-    source = text_source(examples, preprocess)
+    source = TextSource(examples, preprocess)
     inputs, labels = source.gather(tf.constant([2, 1]))
     assert inputs["input_word_ids"].numpy().tolist() == [
         [2, 5, 3, 4, 4, 3, 0, 0],
