@@ -43,4 +43,4 @@ def trim(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 def trims(model: tf_keras.Model) -> bool:
     """Says whether what a model computes of a text does not depend on its padding."""
-    return not any(isinstance(layer, networks.FNet) for layer in model.submodules)
+    return not any(isinstance(layer, networks.FNet) for layer in (model, *model.submodules))
