@@ -122,7 +122,8 @@ def add_and_normalize(
     beta: tf.Tensor,
     epsilon: float,
     trains: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
+    dtypes: tuple[str, ...],
+) -> tuple[tf.Tensor, ...]:
     """Adds a residual and normalises over the features.
 
     Args:
@@ -132,16 +133,17 @@ def add_and_normalize(
       beta: `<float32>[width]`, the offset.
       epsilon: is added to the variance.
       trains: whether gamma and beta need gradients.
+      dtypes: names of what the next ones read: products the compute dtype, residuals float32.
 
     Returns:
-      What is normalised, `<float>[..., width]`, in the compute dtype for the next product; and in
-      float32, for the next residual.
+      What is normalised, `<float>[..., width]`, in each of the dtypes; their gradients are added
+      up where they are needed.
     """
 
     @tf.custom_gradient
-    def compute(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
+    def compute(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         inputs, residual, gamma, _ = arguments
-        *outputs, mean, scale = _normalize(*arguments, epsilon)
+        *outputs, mean, scale = _normalize(*arguments, epsilon, dtypes)
 
         def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
             told = (inputs, residual, gamma, mean, scale, *upstream)
@@ -156,14 +158,19 @@ def add_and_normalize(
 
 @_island
 def _normalize(
-    inputs: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    inputs: tf.Tensor,
+    residual: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    epsilon: float,
+    dtypes: tuple[str, ...],
 ) -> tuple[tf.Tensor, ...]:
     total = _float(inputs) + _float(residual)
     mean = tf.reduce_mean(total, -1, keepdims=True)
     variance = tf.reduce_mean(tf.square(total - mean), -1, keepdims=True)
     scale = tf.math.rsqrt(variance + epsilon)
     output = (total - mean) * scale * gamma + beta
-    return tf.cast(output, inputs.dtype), output, mean, scale
+    return *(tf.cast(output, dtype) for dtype in dtypes), mean, scale
 
 
 def _normalize_backward(
@@ -175,7 +182,7 @@ def _normalize_backward(
     *upstream: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
     normal = (_float(inputs) + _float(residual) - mean) * scale
-    upstream = _float(upstream[0]) + upstream[1]
+    upstream = tf.add_n([_float(each) for each in upstream])
     inner = upstream * gamma
     along = tf.reduce_mean(inner * normal, -1, keepdims=True)
     gradient = scale * (inner - tf.reduce_mean(inner, -1, keepdims=True) - normal * along)
