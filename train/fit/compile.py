@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
 from train.fit.dropout import DropoutSeeds
@@ -38,17 +39,19 @@ def compile_model(
       execution: how a step is computed.
       part_of: a model whose layers these are, among others, and whose training draws the same
         masks.
-      jit_compile: compile each step whole with XLA, once for each shape of a batch: for GPUs,
-        where there are few of them. A TPU's steps are compiled anyway.
+      jit_compile: compile each step whole with XLA, once for each shape of a batch: for one GPU
+        and batches of few shapes. A TPU's steps are compiled so in any case.
 
     Raises:
-      ValueError: parts would be trimmed in a step that is compiled whole, whose shapes must be
-        known.
+      ValueError: a step cannot be compiled whole, since it would trim parts, whose shapes must
+        be known, or since there are several replicas, whose variables are on other devices.
     """
-    if jit_compile and execution.parts > 1 and execution.trim_parts:
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    trims = execution.parts > 1 and execution.trim_parts
+    if jit_compile and (trims or replicas > 1):
         raise ValueError(
-            "`jit_compile` needs parts of known shapes. Received: jit_compile=True, "
-            f"execution={execution}"
+            "`jit_compile` needs one replica and parts that are not trimmed. Received: "
+            f"jit_compile=True, {replicas} replicas, execution={execution}"
         )
     model.compile(
         optimizer=make_optimizer(learning_rate, steps),
