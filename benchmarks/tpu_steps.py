@@ -18,7 +18,6 @@ import tf_keras
 from absl import app, flags
 from jax.interpreters import mlir
 from jaxlib.mlir import ir
-from jaxlib.mlir.dialects import stablehlo
 from official.nlp.modeling import networks
 
 from benchmarks.tpu_grid import ENCODERS, STEPS
@@ -121,30 +120,33 @@ def trace(
 def for_tpu(hlo: bytes, names: bool = False) -> str:
     """Converts HLO that TensorFlow made for a CPU to StableHLO as it makes it for a TPU.
 
-    The two differ in stateless random numbers: TensorFlow takes Philox on CPUs and GPUs and
-    the device's own generator, whose state is two numbers instead of three, elsewhere
-    (tensorflow/compiler/tf2xla/kernels/rng_converter_utils.cc).
+    The two would differ in random operations, of which a step has none: see `train.fit.dropout`.
 
-    Returns:
-      The module, with a name and without source locations that differ from run to run.
+    Args:
+      hlo: serialised.
+      names: keep what each operation is in TensorFlow's graph, and source locations, which
+        differ from run to run.
+
+    Raises:
+      ValueError: there is a random operation.
     """
     with mlir.make_ir_context():
         module = ir.Module.parse(jaxlib._jax.mlir.hlo_to_stablehlo(hlo))
         module.operation.attributes["sym_name"] = ir.StringAttr.get("step")
-        operations = _operations(module)
+        operations = _operations(module, "mhlo.copy", "stablehlo.rng_bit_generator")
+        if operations["stablehlo.rng_bit_generator"]:
+            raise ValueError("the step has random operations, which a TPU's would not be")
         for copy in operations["mhlo.copy"]:
             copy.result.replace_all_uses_with(copy.operands[0])
             copy.erase()
-        for generator in operations["stablehlo.rng_bit_generator"]:
-            _use_device_generator(generator)
         if not module.operation.verify():
             raise ValueError("the rewritten StableHLO is not valid")
         return module.operation.get_asm(enable_debug_info=names)
 
 
-def _operations(module: ir.Module) -> dict[str, list[ir.Operation]]:
-    """Returns the operations that a TPU's compiler does not get as they are, by name."""
-    found = {"mhlo.copy": [], "stablehlo.rng_bit_generator": []}
+def _operations(module: ir.Module, *names: str) -> dict[str, list[ir.Operation]]:
+    """Returns a module's operations of some kinds, by kind."""
+    found = {name: [] for name in names}
 
     def visit(operation: ir.Operation) -> ir.WalkResult:
         if operation.name in found:
@@ -153,18 +155,6 @@ def _operations(module: ir.Module) -> dict[str, list[ir.Operation]]:
 
     module.operation.walk(visit)
     return found
-
-
-def _use_device_generator(philox: ir.Operation) -> None:
-    with ir.InsertionPoint(philox), philox.location:
-        state = stablehlo.slice(philox.operands[0], [0], [2], [1])
-        algorithm = ir.Attribute.parse("#stablehlo<rng_algorithm DEFAULT>")
-        bits = philox.results[1]
-        default = stablehlo.RngBitGeneratorOp(state.type, bits.type, algorithm, state)
-    bits.replace_all_uses_with(default.results[1])
-    # A stateless op drops the state that it would go on with.
-    philox.results[0].replace_all_uses_with(philox.operands[0])
-    philox.erase()
 
 
 if __name__ == "__main__":

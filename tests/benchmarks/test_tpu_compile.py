@@ -34,31 +34,38 @@ def test_a_step_compiles_after_one_that_does_not(tmp_path):
         "--methods=top_layers,adapters",
         '--adapter={"form": "parallel"}',
         "--steps=train",
-        "--topologies=v5e,v6e",
+        "--topologies=v5e",
+        "--packed=glue_like",
+        "--explain=3",
         f"--json={path}",
     )
-    *too_many, v5e, v6e = (row["result"] for row in json.loads(path.read_text()))
-    for row in too_many:
+    rows = [(row["case"], row["result"]) for row in json.loads(path.read_text())]
+    failed, padded, packed = rows[:2], rows[2][1], rows[3][1]
+    assert rows[3][0]["rows"] < rows[2][0]["batch_size"] == 4
+    for _, row in failed:
         assert "`top_layers` must be 1 to 2" in row["error"]
         assert row["error"] in table
     # Two blocks with two adapters each, five LayerNorms, and the head.
     trained = 4 * (2 * 64 * 128 + 64 + 128) + 5 * 2 * 128 + 3 * (128 + 1)
     # What a step changes in place: what is trained, and two slots of the optimiser for each.
     state = 3 * 4 * trained
-    everything = 4 * (4_385_920 + trained - 5 * 2 * 128) + 8 * trained
-    for row, kind in ((v5e, "TPU v5 lite"), (v6e, "TPU v6 lite")):
-        assert row["device_kind"] == kind
-        assert state <= row["alias_bytes"] < 1.05 * state
-        assert everything <= row["argument_bytes"] < 1.05 * everything
-        assert row["flops"] > 0
+    # What does not train is there in bfloat16 alone, but for biases.
+    frozen = 4_385_920 - 5 * 2 * 128
+    everything = 2 * frozen + 4 * trained + 8 * trained
+    assert padded["device_kind"] == "TPU v5 lite"
+    assert state <= padded["alias_bytes"] < 1.05 * state
+    assert everything <= padded["argument_bytes"] < 1.05 * everything
+    assert 0 < packed["flops"] < padded["flops"]
+    assert 0 < padded["hbm_bytes"] <= padded["bytes_accessed"]
+    assert f"{padded['hbm_bytes'] / 1e6:.0f} MB to and from HBM" in table
 
 
-def test_random_numbers_come_from_the_devices_generator(tmp_path):
+def test_masks_are_neither_random_operations_nor_constants(tmp_path):
     run("tpu_steps", "--encoder=bert_tiny", "--steps=train", f"--output_dir={tmp_path}", *SMALL)
     program = (tmp_path / "train.mlir").read_text()
-    assert "algorithm = DEFAULT" in program
-    assert "PHILOX" not in program
+    assert "rng" not in program
     assert "mhlo.copy" not in program
+    assert max(map(len, program.splitlines())) < 20_000
 
 
 def test_an_unknown_choice_is_reported_with_those_that_there_are():

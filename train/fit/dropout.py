@@ -128,17 +128,19 @@ def keep_mask(key: tf.Tensor, shape: Sequence[int | tf.Tensor], rate: float) -> 
 
     There is neither a random operation nor a state: the mask is integer arithmetic on an iota,
     the same on every device, which XLA fuses into what uses the mask. Outside of XLA each of
-    its dozen operations would go through memory.
+    its operations would go through memory.
 
-    A feature's 32 random bits are `mix(mix(low + index) ^ high)`, of its index in row-major order
-    and the two halves of the key, where `mix` is `lowbias32`, two rounds of xorshift and multiply
-    that were searched for their avalanche; the key's own bits are spread by the output function
-    of SplitMix64 before. Where the bits, as a fraction of 2**32, are below the rate, the feature
-    is dropped.
+    A row is what the last dimension counts. Its key is `mix(mix(low + row) ^ high)`, of its index
+    in row-major order and the two halves of the mask's key; a feature's 32 random bits are
+    `mix(row_key ^ column)`, and where they, as a fraction of 2**32, are below the rate, it is
+    dropped. `mix` is `lowbias32`, two rounds of xorshift and multiply that were searched for their
+    avalanche; the mask's key itself is spread by the output function of SplitMix64 before. Rows
+    whose keys agree but for the bits of a column would have the same bits in another order: of
+    two rows that has a chance of about columns / 2**32.
 
     Args:
       key: `<uint64>[]`; any two keys, also neighbouring ones, have independent masks.
-      shape: of the mask; at least one dimension, at most 2**32 features.
+      shape: of the mask; at least one dimension, at most 2**32 rows and columns.
       rate: probability of dropping a feature, at least 0 and below 1; it is rounded to a
         multiple of 2**-32.
 
@@ -154,8 +156,10 @@ def keep_mask(key: tf.Tensor, shape: Sequence[int | tf.Tensor], rate: float) -> 
       Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", for a counter's hash in
       the place of a generator's state.
     """
+    *rows, columns = shape
     low, high = _halves(_spread(key))
-    bits = _mix(_mix(_count(low, shape)) ^ high)
+    row_keys = _mix(_mix(_count(low, rows)) ^ high)
+    bits = _mix(row_keys[..., tf.newaxis] ^ tf.cast(tf.range(columns), tf.uint32))
     return bits >= tf.constant(_threshold(rate), tf.uint32)
 
 

@@ -106,13 +106,14 @@ class _FusedCall:
             residual = source + attended
             target = tf.cast(block._output_layer_norm(residual), inputs.dtype)
         else:
-            target, residual = _add_and_normalize(block._attention_layer_norm, attended, target)
+            norm, dtypes = block._attention_layer_norm, (inputs.dtype.name, "float32")
+            target, residual = _add_and_normalize(norm, attended, target, dtypes)
         _tell(block._intermediate_dense, target)
         output = _end(block._output_dropout, block._output_dense, self._feed_forward(target))
         if block._norm_first:
             return residual + output
-        low, full = _add_and_normalize(block._output_layer_norm, output, residual)
-        return full if self._last else low
+        dtypes = ("float32" if self._last else inputs.dtype.name,)
+        return _add_and_normalize(block._output_layer_norm, output, residual, dtypes)[0]
 
     def _feed_forward(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the feed-forward network's output without the last bias."""
@@ -204,14 +205,24 @@ def _end(end: tf_keras.layers.Layer, dense: tf_keras.layers.Layer, product: tf.T
 
 
 def _add_and_normalize(
-    norm: tf_keras.layers.Layer, inputs: tf.Tensor, residual: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns norm(residual + inputs), in the inputs' dtype and in float32."""
+    norm: tf_keras.layers.Layer,
+    inputs: tf.Tensor,
+    residual: tf.Tensor,
+    dtypes: tuple[str, ...],
+) -> tuple[tf.Tensor, ...]:
+    """Returns norm(residual + inputs), in each dtype."""
     if hasattr(norm, "adapter"):
         output = norm(tf.cast(residual, tf.float32) + tf.cast(inputs, tf.float32))
-        return tf.cast(output, inputs.dtype), output
-    gamma, beta = _read(norm.gamma), _read(norm.beta)
-    return islands.add_and_normalize(inputs, residual, gamma, beta, norm.epsilon, norm.trainable)
+        return tuple(tf.cast(output, dtype) for dtype in dtypes)
+    return islands.add_and_normalize(
+        inputs,
+        residual,
+        _read(norm.gamma),
+        _read(norm.beta),
+        norm.epsilon,
+        norm.trainable,
+        dtypes,
+    )
 
 
 def _read(variable: tf.Variable) -> tf.Tensor:

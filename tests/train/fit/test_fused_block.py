@@ -138,9 +138,8 @@ def test_variables_checkpoints_and_saved_models_stay(tmp_path):
         names.append([name for name, _ in tf.train.list_variables(path)])
     assert names[0] == names[1]
     fused.export(tmp_path / "exported")
-    served = tf.saved_model.load(tmp_path / "exported").serve(
-        [BATCH[name] for name in sorted(BATCH)]
-    )
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    served = loaded.serve([BATCH[name] for name in sorted(BATCH)])
     np.testing.assert_allclose(served, plain(BATCH, training=False), atol=1e-6)
 
 
