@@ -143,7 +143,8 @@ def assemble(
         encoder = load_encoder(files.checkpoint, output_range=output_range)
         fingerprint = _fingerprint(encoder, files)
         folder.check_encoder(fingerprint)
-        fuse(encoder)
+        if config.fit.pack or execution.fixed_length:  # Each shape is compiled for.
+            fuse(encoder)
         if config.fit.rematerialize:
             rematerialize(encoder)
         model = objective.build(encoder, config.method)
