@@ -116,7 +116,8 @@ def test_values_of_pairs_at_any_batch_size(small_encoder, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"]))
     preprocess = BertPreprocessor(tmp_path / "vocab.txt", lower_case=True, seq_length=16)
     export_text_model(tmp_path / "saved_model", model, preprocess, (), text_columns=2)
-    signatures = tf.saved_model.load(str(tmp_path / "saved_model")).signatures
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    signatures = loaded.signatures  # They do not keep its variables.
     for first, second in ([], []), (["a"], ["b"]), (["", "a", "", "\u200b"], ["", "", "b", "\0"]):
         columns = [tf.constant(column, tf.string) for column in (first, second)]
         outputs = signatures["serving_default"](text=columns[0], text_pair=columns[1])
