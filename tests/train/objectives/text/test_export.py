@@ -116,12 +116,16 @@ def test_values_of_pairs_at_any_batch_size(small_encoder, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"]))
     preprocess = BertPreprocessor(tmp_path / "vocab.txt", lower_case=True, seq_length=16)
     export_text_model(tmp_path / "saved_model", model, preprocess, (), text_columns=2)
-    signatures = tf.saved_model.load(str(tmp_path / "saved_model")).signatures
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    signatures = loaded.signatures  # They do not keep its variables.
     for first, second in ([], []), (["a"], ["b"]), (["", "a", "", "\u200b"], ["", "", "b", "\0"]):
         columns = [tf.constant(column, tf.string) for column in (first, second)]
         outputs = signatures["serving_default"](text=columns[0], text_pair=columns[1])
         assert (outputs["value"].shape, outputs["value"].dtype) == ((len(first),), tf.float32)
         np.testing.assert_allclose(outputs["value"], model(preprocess(columns))[:, 0], atol=1e-6)
+    compiled = tf.function(lambda **inputs: signatures["tokens"](**inputs), jit_compile=True)
+    by_tokens = compiled(**preprocess(columns))  # Of a length that XLA knows.
+    np.testing.assert_allclose(by_tokens["value"], outputs["value"], atol=1e-6)
     for first, second in (["a"], ["a", "b"]), (["a", "b"], ["a"]), ([], ["a"]), (["a"], []):
         with pytest.raises(
             tf.errors.InvalidArgumentError, match="as many of `text_pair` as of `te"
