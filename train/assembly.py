@@ -12,9 +12,8 @@ import tf_keras
 
 from keras_adapters.adapter_file import read_metadata
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.fingerprint import digest_all
+from keras_adapters.model_garden.adapted import base_of
 from keras_adapters.model_garden.saving import collect, load_adapter
-from keras_adapters.model_garden.variables import encoder_variables
 from keras_adapters.preprocessor import BertPreprocessor
 from train.baselines.feature_cache import FeatureCache
 from train.config import RunConfig
@@ -29,6 +28,7 @@ from train.objectives.objective import Objective
 from train.objectives.packed import pack_classifier
 from train.objectives.table import make_objective
 from train.run_folder import RunFolder
+from train.settle import init_checksum
 from train.tasks.data import TaskData, sample_train
 from train.tasks.squad import SquadData
 from train.tasks.table import TASKS
@@ -140,14 +140,13 @@ def assemble(
         all_positions = getattr(insertion, "needs_all_positions", False)
         output_range = None if all_positions else objective.output_range
         encoder = load_encoder(files.checkpoint, output_range=output_range)
-        fingerprint = _fingerprint(encoder, files)
-        folder.check_encoder(fingerprint)
         if config.fit.rematerialize:
             rematerialize(encoder)
         model = objective.build(encoder, config.method)
+        fingerprint = _fingerprint(encoder, files)
+        folder.check_encoder(fingerprint)
         if config.model.init_adapter:
             _start_from(config, objective, model, encoder)
-            fingerprint = _fingerprint(encoder, files)
         fitted, features = model, None
         if config.keep.feature_cache:
             extractor, fitted = split_classifier(model)
@@ -172,7 +171,8 @@ def assemble(
     built = Assembly(
         config, files, folder, strategy, execution, objective, encoder, model, fitted, features
     )
-    collect(model, encoder, built.metadata())  # Told now, not after the training.
+    # What cannot be saved is told now, not after the training.
+    collect(model, encoder, built.metadata(), compare_frozen=False)
     return built
 
 
@@ -199,6 +199,7 @@ def _feature_cache(
 ) -> FeatureCache:
     identity = {
         "encoder": fingerprint,  # With its vocabulary and its casing.
+        "init_adapter": init_checksum(config),  # It may hold other LayerNorms.
         "max_seq_length": config.model.max_seq_length,
         "pooling": config.model.pooling,
         "precision": config.fit.precision,
@@ -207,9 +208,11 @@ def _feature_cache(
 
 
 def _fingerprint(encoder: tf_keras.layers.Layer, files: EncoderFiles) -> str:
-    """Returns the SHA-256 of what an encoder is, in whatever files it came."""
-    values = {name: variable.numpy() for name, variable in encoder_variables(encoder).items()}
-    digest = hashlib.sha256(digest_all(values).encode())
+    """Returns the SHA-256 of what an encoder was before training, in whatever files it came.
+
+    The digests of its variables are those that `adapt` has made, for they take a while.
+    """
+    digest = hashlib.sha256(base_of(encoder).fingerprint.encode())
     digest.update(json.dumps(files.config, sort_keys=True).encode())
     digest.update(f"{files.lower_case}".encode())
     digest.update(files.vocab_file.read_bytes())
