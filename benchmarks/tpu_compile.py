@@ -4,9 +4,10 @@
 
 TensorFlow traces each step once, and libtpu, the compiler in the PyPI package of that name,
 compiles it ahead of time for one chip of each kind. The table says what compiles, what it
-takes of the chip's memory (HBM) and how much work the compiler counts; nothing is run. What
-stands in the file of `--json` is not compiled again, unless the step or a version changed.
-It needs the extra `tpu-compile`.
+takes of the chip's memory (HBM) and how much work the compiler counts; nothing is run. Its bound
+is the time that the chip needs at least, at its published peaks: that of the FLOPs or that of
+the bytes between the chip and HBM, whichever is longer. What stands in the file of `--json` is
+not compiled again, unless the step or a version changed. It needs the extra `tpu-compile`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks.tpu_grid import ENCODERS, STEPS, TOPOLOGIES
+from benchmarks.tpu_grid import ENCODERS, PEAKS, STEPS, TEXTS, TOPOLOGIES
 from keras_adapters.atomic import write_text
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS
@@ -35,6 +36,7 @@ FLAGS = flags.FLAGS
 _CHOICES = {
     "encoders": tuple(ENCODERS),
     "methods": tuple(METHODS),
+    "packed": TEXTS,
     "steps": STEPS,
     "topologies": tuple(TOPOLOGIES),
 }
@@ -44,7 +46,9 @@ flags.DEFINE_list("lengths", ["128"], "Tokens in a sequence.")
 flags.DEFINE_list("methods", list(METHODS), "Transfer methods.")
 flags.DEFINE_list("steps", list(STEPS), "Steps.")
 flags.DEFINE_list("topologies", ["v5e", "v4"], f"Of {', '.join(TOPOLOGIES)}.")
-flags.DEFINE_integer("batch_size", 32, "Sequences per chip.", lower_bound=1)
+flags.DEFINE_list("packed", [], f"Also with texts that share rows: of {', '.join(TEXTS)}.")
+flags.DEFINE_integer("batch_size", 32, "Texts per chip.", lower_bound=1)
+flags.DEFINE_integer("explain", 0, "Tell so many of what moves most bytes, compiling anew.")
 flags.DEFINE_integer("adapter_size", 64, "The adapters' width.", lower_bound=1)
 flags.DEFINE_string("adapter", "{}", "Further settings of an AdapterConfig, as a JSON object.")
 flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.", lower_bound=1)
@@ -71,13 +75,18 @@ def main(argv: Sequence[str]) -> None:
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     results = _Results(pathlib.Path(FLAGS.json), versions)
     rows = []
-    for encoder, length, method in itertools.product(FLAGS.encoders, FLAGS.lengths, FLAGS.methods):
-        rows += _compile_model(encoder, int(length), method, results)
+    for encoder, length, method, texts in itertools.product(
+        FLAGS.encoders, map(int, FLAGS.lengths), FLAGS.methods, [None, *FLAGS.packed]
+    ):
+        rows += _compile_model(encoder, length, method, texts, results)
     print(f"Batch {FLAGS.batch_size}, adapters of {FLAGS.adapter_size}, top {FLAGS.top_layers};")
     if FLAGS.adapter != "{}":
         print(f"adapters with {FLAGS.adapter};")
     print(", ".join(f"{name} {version}" for name, version in versions.items()), end="\n\n")
     _print_table(rows)
+    for row in rows if FLAGS.explain else ():
+        if "error" not in row:
+            _print_moved(row)
 
 
 def _check_flags() -> None:
@@ -122,18 +131,21 @@ class _Results:
 
 
 def _compile_model(
-    encoder: str, length: int, method: str, results: _Results
+    encoder: str, length: int, method: str, texts: str | None, results: _Results
 ) -> list[dict[str, Any]]:
     """Traces the steps of one model, compiles each and returns the table's rows."""
     names = ("batch_size", "adapter_size", "top_layers", "adapter")
     model = {"encoder": encoder, "length": length, "method": method}
     model |= {name: FLAGS[name].value for name in names}
+    shared, error = _shared_rows(texts, length)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        tracing = {**model, "steps": ",".join(FLAGS.steps), "output_dir": folder}
-        _, error = _run("tpu_steps", *(f"--{name}={value}" for name, value in tracing.items()))
+        tracing = {**model, **shared, "steps": ",".join(FLAGS.steps), "output_dir": folder}
+        tracing["names"] = bool(FLAGS.explain)
+        if not error:
+            _, error = _run("tpu_steps", *(f"--{name}={value}" for name, value in tracing.items()))
         for step, topology in itertools.product(FLAGS.steps, FLAGS.topologies):
-            case = {"topology": topology, "step": step, **model}
+            case = {"topology": topology, "step": step, **model, "texts": texts, **shared}
             program, result = None, {"error": error}
             if not error:
                 path = pathlib.Path(folder, f"{step}.mlir")
@@ -143,6 +155,15 @@ def _compile_model(
             rows.append({**case, **result})
             print(_name(case), result.get("error", "compiles"), file=sys.stderr, flush=True)
     return rows
+
+
+def _shared_rows(texts: str | None, length: int) -> tuple[dict[str, int], str | None]:
+    """Returns how many rows a batch of such texts takes, and why that is not known."""
+    if texts is None:
+        return {}, None
+    batch = f"--batch_size={FLAGS.batch_size}"
+    output, error = _run("tpu_lengths", f"--texts={texts}", f"--length={length}", batch)
+    return ({} if error else {"rows": json.loads(output)["rows"]}), error
 
 
 def _compile(program: pathlib.Path, topology: str) -> dict[str, Any]:
@@ -172,7 +193,8 @@ def _reason(stderr: str, status: int) -> str:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return f"{row['topology']} {row['encoder']} {row['length']} {row['step']} {row['method']}:"
+    of = f" {row['texts']}" if row["texts"] else ""
+    return f"{row['topology']} {row['encoder']} {row['length']}{of} {row['step']} {row['method']}:"
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -180,10 +202,11 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     rows = sorted(rows, key=_group)
     full = {_group(row): row for row in rows if row["method"] == "full" and "error" not in row}
     print(
-        "| TPU | encoder | length | step | method | compiles | arguments, MB | temporaries, MB "
-        "| GFLOP | accessed, GB | HBM / full | FLOP / full | accessed / full |"
+        "| TPU | encoder | length | texts | rows | step | method | compiles | memory, MB | GFLOP "
+        "| accessed, GB | HBM, GB | bound, ms | bound by | examples/s | GFLOP/example "
+        "| memory / full | FLOP / full | HBM / full |"
     )
-    print("|---" * 13 + "|")
+    print("|---" * 19 + "|")
     for row in rows:
         print(_line(row, full.get(_group(row))))
     for row in rows:
@@ -191,25 +214,52 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             print(f"\n{_name(row)} {row['error']}")
 
 
+def _print_moved(row: dict[str, Any]) -> None:
+    """Prints what moves most bytes between a chip and its memory."""
+    print(f"\n{_name(row)} {row['hbm_bytes'] / 1e6:.0f} MB to and from HBM, of which\n")
+    for source, size in row["moved"][: FLAGS.explain]:
+        print(f"{size / 1e6:8.1f} MB {size / row['hbm_bytes']:4.0%} {source}")
+
+
 def _group(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("topology", "encoder", "length", "step"))
+    names = ("topology", "encoder", "length", "texts", "rows", "step")
+    told = {**row, "texts": row["texts"] or "padded", "rows": row.get("rows", row["batch_size"])}
+    return tuple(told[name] for name in names)
+
+
+def bound(row: dict[str, Any]) -> tuple[float, str]:
+    """Returns the least seconds that a step takes at the chip's peaks, and which peak it is.
+
+    Reference:
+      Williams et al. 2009, "Roofline: an insightful visual performance model".
+    """
+    flops, bandwidth = PEAKS[row["topology"]]
+    return max((row["flops"] / flops, "FLOP"), (row["hbm_bytes"] / bandwidth, "HBM"))
 
 
 def _line(row: dict[str, Any], full: dict[str, Any] | None) -> str:
     cells = [*map(str, _group(row)), row["method"]]
     if "error" in row:
-        return "| " + " | ".join([*cells, "no", *[""] * 7]) + " |"
+        return "| " + " | ".join([*cells, "no", *[""] * 11]) + " |"
+    seconds, peak = bound(row)
     cells += [
         "yes",
-        f"{row['argument_bytes'] / 1e6:.0f}",
-        f"{row['temp_bytes'] / 1e6:.0f}",
+        f"{_memory(row) / 1e6:.0f}",
         f"{row['flops'] / 1e9:.0f}",
         f"{row['bytes_accessed'] / 1e9:.1f}",
+        f"{row['hbm_bytes'] / 1e9:.2f}",
+        f"{seconds * 1e3:.2f}",
+        peak,
+        f"{row['batch_size'] / seconds:.0f}",
+        f"{row['flops'] / row['batch_size'] / 1e9:.1f}",
     ]
-    for names in (("argument_bytes", "temp_bytes"), ("flops",), ("bytes_accessed",)):
-        shares = [sum(which[name] for name in names) for which in (row, full) if which]
-        cells.append(f"{shares[0] / shares[1]:.2f}" if full else "")
+    for of in (_memory, lambda row: row["flops"], lambda row: row["hbm_bytes"]):
+        cells.append(f"{of(row) / of(full):.2f}" if full else "")
     return "| " + " | ".join(cells) + " |"
+
+
+def _memory(row: dict[str, Any]) -> int:
+    return row["argument_bytes"] + row["temp_bytes"]
 
 
 if __name__ == "__main__":

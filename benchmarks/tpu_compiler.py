@@ -21,6 +21,7 @@ from jaxlib import xla_client
 from jaxlib.mlir import ir
 
 from benchmarks.tpu_grid import TOPOLOGIES
+from benchmarks.tpu_traffic import by_source
 
 _MEMORY = ("argument", "output", "alias", "temp", "generated_code")
 _COSTS = ("flops", "bytes accessed", "transcendentals")
@@ -34,7 +35,8 @@ def compile_for(program: str, topology: str) -> dict[str, Any]:
       topology: a key of `TOPOLOGIES`.
 
     Returns:
-      Bytes of HBM by what they hold, and the compiler's estimates of the work.
+      Bytes of HBM by what they hold, the compiler's estimates of the work, and what is read from
+      and written to HBM, in all and by what in the model does it, as pairs of a name and bytes.
 
     Raises:
       jax.errors.JaxRuntimeError: the compiler refuses.
@@ -49,12 +51,15 @@ def compile_for(program: str, topology: str) -> dict[str, Any]:
         )
     memory = executable.get_compiled_memory_stats()
     costs = executable.cost_analysis()
+    moved = by_source(executable.hlo_modules()[0].to_string())
     return {
         "device_kind": device.device_kind,
         "seconds": time.monotonic() - start,
         **{f"{kind}_bytes": getattr(memory, f"{kind}_size_in_bytes") for kind in _MEMORY},
         "peak_bytes": memory.peak_memory_in_bytes,
         **{name.replace(" ", "_"): costs[name] for name in _COSTS},
+        "hbm_bytes": sum(size for _, size in moved),
+        "moved": moved,
     }
 
 

@@ -25,7 +25,9 @@ from benchmarks.tpu_grid import ENCODERS, STEPS
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.fit.compile import compile_model
+from train.fit.execution import Execution
 from train.objectives.model import build_classifier
+from train.objectives.packed import pack_classifier
 
 FLAGS = flags.FLAGS
 _CLASSES = 3
@@ -34,11 +36,15 @@ flags.DEFINE_enum("encoder", "bert_base", list(ENCODERS), "Shape of the encoder.
 flags.DEFINE_enum("method", "adapters", list(METHODS), "Transfer method.")
 flags.DEFINE_list("steps", list(STEPS), "Of train, eval and predict.")
 flags.DEFINE_integer("length", 128, "Tokens in a sequence.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 32, "Sequences in a batch.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 32, "Texts in a batch.", lower_bound=1)
+flags.DEFINE_integer(
+    "rows", None, "Rows that they share; without, each has its own.", lower_bound=1
+)
 flags.DEFINE_integer("adapter_size", 64, "The bottleneck's width.", lower_bound=1)
 flags.DEFINE_string("adapter", "{}", "Further settings of an AdapterConfig, as a JSON object.")
 flags.DEFINE_integer("top_layers", 4, "Blocks that the method top_layers trains.")
 flags.DEFINE_string("output_dir", None, "Gets <step>.mlir for each step.", required=True)
+flags.DEFINE_bool("names", False, "Tell of each operation what it is in TensorFlow's graph.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,35 +60,54 @@ def main(argv: Sequence[str]) -> None:
         inner_activation="gelu",
         output_range=None if insertion and insertion.needs_all_positions else 1,
     )
-    model = build_model(encoder, method)
+    packing = Execution(fixed_length=True).packed(FLAGS.length, parts=None).packing
+    model = build_model(encoder, method, packing.texts_per_row if FLAGS.rows else None)
     for step in FLAGS.steps:
-        hlo = trace(model, step, FLAGS.batch_size, FLAGS.length)
-        pathlib.Path(FLAGS.output_dir, f"{step}.mlir").write_text(for_tpu(hlo), encoding="utf-8")
+        hlo = trace(model, step, FLAGS.batch_size, FLAGS.length, FLAGS.rows)
+        program = for_tpu(hlo, FLAGS.names)
+        pathlib.Path(FLAGS.output_dir, f"{step}.mlir").write_text(program, encoding="utf-8")
 
 
-def build_model(encoder: tf_keras.layers.Layer, method: Method) -> tf_keras.Model:
-    """Builds and compiles a classifier as `train.experiment` does, on random weights.
+def build_model(
+    encoder: tf_keras.layers.Layer, method: Method, texts_per_row: int | None = None
+) -> tf_keras.Model:
+    """Builds and compiles a classifier as `train.assembly` does, on random weights.
+
+    Args:
+      encoder: what it is built on.
+      method: how it trains.
+      texts_per_row: the most texts that share a row, if they do.
 
     Returns:
       The model, with the optimiser's slots.
     """
     model = build_classifier(encoder, _CLASSES, method=method)
+    if texts_per_row:
+        model = pack_classifier(model, encoder, texts_per_row)
     loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     compile_model(model, loss, learning_rate=1e-3, steps=10_000, seed=0)
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def trace(model: tf_keras.Model, step: str, batch_size: int, length: int) -> bytes:
+def trace(
+    model: tf_keras.Model, step: str, batch_size: int, length: int, rows: int | None = None
+) -> bytes:
     """Returns a step as serialised HLO with its state as donated arguments.
 
     Args:
       model: compiled.
       step: `train`, `eval` or `predict`: the method that Keras's loop calls.
-      batch_size: examples.
-      length: tokens of each.
+      batch_size: texts.
+      length: tokens of each row.
+      rows: that the texts share; without, each has its own.
     """
-    inputs = {name: tf.zeros((batch_size, length), tf.int32) for name in model.input}
+    inputs = {
+        name: tf.zeros(
+            (rows or batch_size, length) if tensor.shape.rank == 2 else batch_size, tf.int32
+        )
+        for name, tensor in model.input.items()
+    }
     labels = tf.zeros((batch_size,), tf.int32)
     function, data = {
         "train": (model.train_step, (inputs, labels)),
@@ -93,7 +118,7 @@ def trace(model: tf_keras.Model, step: str, batch_size: int, length: int) -> byt
     return compiled.experimental_get_compiler_ir(data)(stage="hlo_serialized")
 
 
-def for_tpu(hlo: bytes) -> str:
+def for_tpu(hlo: bytes, names: bool = False) -> str:
     """Converts HLO that TensorFlow made for a CPU to StableHLO as it makes it for a TPU.
 
     The two differ in stateless random numbers: TensorFlow takes Philox on CPUs and GPUs and
@@ -114,7 +139,7 @@ def for_tpu(hlo: bytes) -> str:
             _use_device_generator(generator)
         if not module.operation.verify():
             raise ValueError("the rewritten StableHLO is not valid")
-        return module.operation.get_asm(enable_debug_info=False)
+        return module.operation.get_asm(enable_debug_info=names)
 
 
 def _operations(module: ir.Module) -> dict[str, list[ir.Operation]]:

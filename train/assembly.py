@@ -20,6 +20,7 @@ from train.config import RunConfig
 from train.encoders.find import EncoderFiles
 from train.fit.compile import compile_model
 from train.fit.execution import Execution, plan_execution
+from train.fit.fused_block import fuse
 from train.fit.input_pipeline import Source, steps_per_epoch
 from train.fit.rematerialization import rematerialize
 from train.fit.step import AccumulatingModel
@@ -140,6 +141,7 @@ def assemble(
         all_positions = getattr(insertion, "needs_all_positions", False)
         output_range = None if all_positions else objective.output_range
         encoder = load_encoder(files.checkpoint, output_range=output_range)
+        fuse(encoder)
         if config.fit.rematerialize:
             rematerialize(encoder)
         model = objective.build(encoder, config.method)

@@ -130,7 +130,7 @@ def keep_mask(key: tf.Tensor, shape: Sequence[int | tf.Tensor], rate: float) -> 
     the same on every device, which XLA fuses into what uses the mask. Outside of XLA each of
     its dozen operations would go through memory.
 
-    A feature's 32 random bits are `mix(mix(index ^ low) ^ high)`, of its index in row-major order
+    A feature's 32 random bits are `mix(mix(low + index) ^ high)`, of its index in row-major order
     and the two halves of the key, where `mix` is `lowbias32`, two rounds of xorshift and multiply
     that were searched for their avalanche; the key's own bits are spread by the output function
     of SplitMix64 before. Where the bits, as a fraction of 2**32, are below the rate, the feature
@@ -155,7 +155,7 @@ def keep_mask(key: tf.Tensor, shape: Sequence[int | tf.Tensor], rate: float) -> 
       the place of a generator's state.
     """
     low, high = _halves(_spread(key))
-    bits = _mix(_mix(_index(shape) ^ low) ^ high)
+    bits = _mix(_mix(_count(low, shape)) ^ high)
     return bits >= tf.constant(_threshold(rate), tf.uint32)
 
 
@@ -171,15 +171,18 @@ def _shape(tensor: tf.Tensor) -> list[int | tf.Tensor]:
     return [dynamic[axis] if n is None else n for axis, n in enumerate(tensor.shape)]
 
 
-def _index(shape: Sequence[int | tf.Tensor]) -> tf.Tensor:
-    """Returns `<uint32>[*shape]`, each feature's index in row-major order."""
-    index, stride = tf.zeros([], tf.uint32), tf.ones([], tf.uint32)
+def _count(start: tf.Tensor, shape: Sequence[int | tf.Tensor]) -> tf.Tensor:
+    """Returns `<uint32>[*shape]`, counted up from a start in row-major order.
+
+    Each axis is added by broadcasting, for a long iota that is reshaped would not be fused on a
+    TPU; and to the start, for TensorFlow would make constants of what does not depend on it.
+    """
+    count, stride = start, tf.ones([], tf.uint32)
     for axis, size in reversed(list(enumerate(shape))):
         along = tf.cast(tf.range(size), tf.uint32) * stride
-        # Added up by broadcasting: a long iota that is reshaped would not be fused on a TPU.
-        index += tf.reshape(along, [-1] + [1] * (len(shape) - 1 - axis))
+        count += tf.reshape(along, [-1] + [1] * (len(shape) - 1 - axis))
         stride *= tf.cast(size, tf.uint32)
-    return index
+    return count
 
 
 def _halves(key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +44,8 @@ class Predictor:
         trimmed_apart = replicas > 1 and not (execution.fixed_length or execution.packing)
 
         def on_replica(inputs: Any) -> Any:
-            outputs = model(inputs, training=False)
+            with getattr(model, "frozen_copies", None) or contextlib.nullcontext():
+                outputs = model(inputs, training=False)
             return tf.nest.map_structure(_fill_up, outputs) if trimmed_apart else outputs
 
         @tf.function(reduce_retracing=True)

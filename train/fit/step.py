@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from train.fit.dropout import DropoutSeeds
+from train.fit.frozen_copies import FrozenCopies
 from train.fit.padding import trim
 
 
@@ -22,18 +24,32 @@ class AccumulatingModel(tf_keras.Model):
       parts_at_once: how many may be in work at a time; 1 takes the least memory.
       trim_parts: leave out each part's padding; the inputs are an encoder's.
       dropout_seeds: told which part is being computed, if set.
+      frozen_copies: what steps read in the place of frozen weights, if set.
     """
 
     parts: int = 1
     parts_at_once: int = 1
     trim_parts: bool = False
     dropout_seeds: DropoutSeeds | None = None
+    frozen_copies: FrozenCopies | None = None
 
     @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one optimiser step on inputs and labels, each `[batch, ...]`."""
-        if self.parts == 1:
-            return super().train_step(data)
+        with self.frozen_copies or contextlib.nullcontext():
+            return super().train_step(data) if self.parts == 1 else self._step_in_parts(data)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Evaluates on inputs and labels, each `[batch, ...]`."""
+        with self.frozen_copies or contextlib.nullcontext():
+            return super().test_step(data)
+
+    def predict_step(self, data: Any) -> Any:
+        """Returns the outputs for inputs, each `[batch, ...]`."""
+        with self.frozen_copies or contextlib.nullcontext():
+            return super().predict_step(data)
+
+    def _step_in_parts(self, data: Any) -> dict[str, tf.Tensor]:
         data = tf.nest.map_structure(self._split, data)
 
         def add(part: tf.Tensor, *sums: tf.Tensor) -> list[tf.Tensor]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.export import ExportArchive
 
 from keras_adapters.atomic import atomic_folder
+from train.objectives.served_blocks import served_blocks
 
 _TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
@@ -28,7 +27,8 @@ def write_saved_model(
     """Writes a SavedModel with two signatures, each at any batch size, also none.
 
     `serving_default`: the texts, `<string>[batch]` each and all of one batch.
-    `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`.
+    `tokens`: `input_word_ids`, `input_mask` and `input_type_ids`, `<int32>[batch, seq]`, of the
+    caller's own length, all of which is computed: XLA compiles it, for shapes that are known.
 
     Read it with `tf.saved_model.load`, after `import tensorflow_text`, whose ops the
     first signature uses.
@@ -64,24 +64,40 @@ def write_signatures(
     folder: str | os.PathLike,
     model: tf_keras.Model,
     signatures: Mapping[str, tuple[Callable[..., Outputs], Sequence[tf.TensorSpec]]],
+    tables: Sequence[Any] = (),
 ) -> None:
-    """Writes a SavedModel.
+    """Writes a SavedModel of the variables that its signatures read.
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
-      model: what the signatures call; its weights are variables there.
+      model: what the signatures call; its blocks are served as `served_blocks` says.
       signatures: by name, a function of tensors and what it takes.
+      tables: the lookup tables that the signatures use.
     """
-    archive = ExportArchive()
-    archive.track(model)
-    for name, (function, specs) in signatures.items():
-        if not specs:  # Of no inputs the archive wants a function that is traced.
-            function = tf.function(function)
-            function.get_concrete_function()
-        archive.add_endpoint(name, function, list(specs) or None)
-    # write_out prints a screenful of resource tensors.
-    with atomic_folder(folder) as scratch, contextlib.redirect_stdout(io.StringIO()):
-        archive.write_out(scratch)
+    archive = tf.__internal__.tracking.AutoTrackable()
+    functions = {}
+    with served_blocks(model) as served:
+        for name, (function, specs) in signatures.items():
+            function = tf.function(function, input_signature=list(specs))
+            functions[name] = function.get_concrete_function()
+            setattr(archive, name, functions[name])
+        copies = [variable for block in served for variable in block.variables]
+    archive.variables = [*_read_by(functions.values(), model.variables), *copies]
+    archive.tables = list(tables)
+    with atomic_folder(folder) as scratch:
+        tf.saved_model.save(archive, scratch, functions)
+
+
+def _read_by(
+    functions: Iterable[tf.types.experimental.ConcreteFunction], variables: Iterable[tf.Variable]
+) -> list[tf.Variable]:
+    """Returns those variables that functions read; of a replicated one, the whole."""
+    read = {id(each) for function in functions for each in function.graph.external_captures}
+
+    def is_read(variable: tf.Variable) -> bool:
+        return any(id(part.handle) in read for part in getattr(variable, "values", [variable]))
+
+    return [variable for variable in variables if is_read(variable)]
 
 
 def of_one_batch(names: Sequence[str], texts: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from official.nlp.modeling import networks
 
+from keras_adapters.methods.bottleneck import AdapterConfig
+from keras_adapters.methods.method import Method
 from train.fit.compile import compile_model
 from train.fit.execution import Execution, plan_execution
 from train.fit.step import AccumulatingModel
+from train.objectives.model import build_classifier
 
 
 class Strategy:
@@ -82,3 +86,50 @@ def test_a_model_trains_as_it_is_told():
     rate = model.optimizer._learning_rate
     np.testing.assert_allclose([rate(0), rate(2), rate(20)], [0.0, 0.1 * 18 / 20, 0.0], atol=1e-7)
     assert model.dropout_seeds.part == 0
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Trains an adapted classifier to the fourth step, and saves it at the second."""
+
+    def train(path=None, **arguments):
+        tf_keras.utils.set_random_seed(0)
+        encoder = networks.BertEncoderV2(
+            50, hidden_size=16, num_layers=1, num_attention_heads=2, inner_dim=24, output_range=1
+        )
+        model = build_classifier(encoder, 3, Method.of(AdapterConfig(4)))
+        loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        compile_model(model, loss, learning_rate=1e-2, steps=8, seed=0, **arguments)
+        model.optimizer.build(model.trainable_variables)
+        values = list(model.trainable_variables)
+        checkpoint = tf.train.Checkpoint(trained=values, optimizer=model.optimizer)
+        if path:
+            checkpoint.restore(path)
+        ids = np.random.default_rng(0).integers(1, 50, [4, 8, 8]).astype(np.int32)
+        while (step := int(model.optimizer.iterations)) < 4:
+            inputs = {name: ids[step] if "word" in name else ids[0] % 2 for name in model.input}
+            model.train_on_batch(inputs, np.arange(8) % 3)
+            if step == 1:
+                path = checkpoint.write(str(tmp_path / "checkpoint"))
+        return [variable.numpy() for variable in values], path
+
+    return train
+
+
+def test_a_step_that_is_compiled_whole_is_the_same_and_goes_on(trained):
+    plain, _ = trained()
+    jitted, path = trained(jit_compile=True)
+    for expected, received in zip(plain, jitted, strict=True):
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+    resumed, _ = trained(path, jit_compile=True)
+    for expected, received in zip(jitted, resumed, strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_what_cannot_be_compiled_whole():
+    told = {"loss": None, "learning_rate": 1e-3, "steps": 8, "seed": 0, "jit_compile": True}
+    with pytest.raises(ValueError, match=r"`jit_compile` needs .* 1 replicas, .*parts=2"):
+        compile_model(None, execution=Execution(parts=2, trim_parts=True), **told)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope(), pytest.raises(ValueError, match=r"`jit_compile` needs .* 2 replicas"):
+        compile_model(None, **told)

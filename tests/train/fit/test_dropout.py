@@ -97,7 +97,7 @@ def test_the_formula_in_plain_integers():
     spread = (spread ^ spread >> 27) * 0x94D049BB133111EB % 2**64
     spread ^= spread >> 31
     low, high = spread % 2**32, spread >> 32
-    bits = np.array([mix(mix(index ^ low) ^ high) for index in range(2 * 3 * 20)])
+    bits = np.array([mix(mix((low + index) % 2**32) ^ high) for index in range(2 * 3 * 20)])
     kept = keep_mask(key(123456789123456789), [2, 3, 20], 0.3)
     np.testing.assert_array_equal(kept, bits.reshape(2, 3, 20) >= 0.3 * 2**32)
 

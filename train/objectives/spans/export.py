@@ -11,6 +11,7 @@ from keras_adapters.preprocessor import BertPreprocessor, to_utf8
 from train.objectives.saved_model import write_saved_model
 from train.objectives.spans.decode import DecodeSettings
 from train.objectives.spans.windows import Windows, cut_windows, pack_windows
+from train.objectives.trimming import trim, trims
 from train.tasks.forms import Spans
 
 _NONE = -float("inf")
@@ -30,7 +31,8 @@ def export_span_model(
     The SavedModel's signatures, of which more is said by `write_saved_model`:
 
     `serving_default`: `question` and `context`, `<string>[batch]`, the context of any
-    length. All its windows go through the model in one batch. Returns `answer`,
+    length. All its windows go through the model in one batch, padded to little more than the
+    longest. Returns `answer`,
     `<string>[batch]`; `start` and `end`, `<int32>[batch]`, where it stands in the context
     in code points; `score`, `<float32>[batch]`, the best span's; and `null_score`,
     `<float32>[batch]`, as in `train.objectives.spans.decode`. Where the model was trained to find
@@ -46,6 +48,7 @@ def export_span_model(
       decoding: how the answer is chosen.
       has_unanswerable: whether the answer may be that there is none.
     """
+    cut = trim if trims(model) else dict
 
     def from_text(question: tf.Tensor, context: tf.Tensor) -> dict[str, tf.Tensor]:
         context = to_utf8(context)
@@ -55,7 +58,8 @@ def export_span_model(
             questions.row_lengths(), tokens.row_lengths(), preprocess.seq_length, form
         )
         own = tf.range(tokens.nrows())  # Each question has a context of its own.
-        logits = model(pack_windows(preprocess, questions, tokens, own, windows), training=False)
+        inputs = pack_windows(preprocess, questions, tokens, own, windows)
+        logits = model(cut(inputs), training=False)
         scores, first, last = _best_spans(logits, windows, decoding.max_answer_length)
         null_score = tf.math.segment_min(
             logits["start_logits"][:, 0] + logits["end_logits"][:, 0], windows.question

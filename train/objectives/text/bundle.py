@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_adapters.multi_task import MultiTaskModel
 from keras_adapters.preprocessor import BertPreprocessor
 from train.objectives.saved_model import Outputs, of_one_batch, write_signatures
+from train.objectives.trimming import trim, trims
 
 _INPUTS = ("text", "text_pair", "task")
 
@@ -73,12 +74,14 @@ def export_bundle(
     columns, classes = tf.constant(columns), tf.constant(classes)
     labels = tf.constant(labels, tf.string)
     tokenise = _Tokeniser(vocab_file, lower_case, dict(zip(slots, tasks, strict=True)))
+    cut = trim if trims(model) else dict
 
     def serving_default(*texts: tf.Tensor) -> Outputs:
         text, text_pair, task = of_one_batch(_INPUTS, texts)
         slot = _known(model.slots_of(task), task)
         text_pair = _fitting(text_pair, tf.gather(columns, slot), task)
-        logits = model({**tokenise(text, text_pair, slot), "task": task})["logits"]
+        inputs = cut(tokenise(text, text_pair, slot))
+        logits = model({**inputs, "task": task})["logits"]
         is_class = tf.gather(classes, slot)
         logits, names = logits[:, :most], tf.gather(labels, slot)
         likeliest = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -99,7 +102,7 @@ def export_bundle(
         ),
         "tasks": (list_tasks, []),
     }
-    write_signatures(folder, model, signatures)
+    write_signatures(folder, model, signatures, tables=[model.table])
 
 
 class _Tokeniser:

@@ -10,6 +10,7 @@ import tf_keras
 
 from keras_adapters.preprocessor import BertPreprocessor
 from train.objectives.saved_model import write_saved_model
+from train.objectives.trimming import trim, trims
 
 _TEXT_INPUTS = ("text", "text_pair")
 
@@ -24,7 +25,8 @@ def export_text_model(
     """Writes a classifier or a regression with its tokeniser and its labels.
 
     The signature `serving_default` takes `text` (and `text_pair`, for a task of pairs),
-    `<string>[batch]`; what `tokens` takes is said by `write_saved_model`. Both return
+    `<string>[batch]`, and pads them to little more than the longest; what `tokens` takes is said
+    by `write_saved_model`. Both return
     `label`, `<string>[batch]`, the likeliest label; `probabilities`, `<float32>[batch,
     classes]`; and `labels`, `<string>[batch, classes]`, the classes in the probabilities'
     order, once per example because servers expect a batch axis. Of a regression both return
@@ -39,6 +41,7 @@ def export_text_model(
       text_columns: 1, or 2 for a task of pairs.
     """
     names = tf.constant(list(label_names), tf.string)
+    cut = trim if trims(model) else dict
 
     def answer(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = model(inputs, training=False)
@@ -56,6 +59,6 @@ def export_text_model(
         folder,
         model,
         _TEXT_INPUTS[:text_columns],
-        from_text=lambda *columns: answer(preprocess(columns)),
+        from_text=lambda *columns: answer(cut(preprocess(columns))),
         from_tokens=answer,
     )

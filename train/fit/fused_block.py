@@ -1,0 +1,229 @@
+"""A block's training step in few operations: matrix products, and islands between them.
+
+The blocks of BERT compute what they always did, to rounding, with their own variables, dropout
+masks and inserted layers. Nothing changes outside of training, and so in what is exported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.nlp.modeling import layers
+from tf_keras.src.engine import base_layer_utils
+from tf_keras.src.mixed_precision import autocast_variable
+
+from keras_adapters.model_garden.hosts.activations import activation_name
+from keras_adapters.model_garden.wrapping import DropoutThenAdapter, TellsInput
+from train.fit import islands
+from train.fit.dropout import key_of
+
+# What the blocks of BERT leave as it is, and a fused block does not compute.
+_USUAL = {
+    "_use_rms_norm": False,
+    "_use_bias": True,
+    "_use_query_residual": True,
+    "_diff_q_kv_att_layer_norm": False,
+    "_return_attention_scores": False,
+    "_num_kv_heads": None,
+    "_src_block_size": None,
+    "_linformer_dim": None,
+    "_activity_regularizer": None,
+    "_output_last_dim": None,
+    "_attention_axes": None,
+    "_value_dim": None,
+}
+
+
+def fuse(encoder: tf_keras.layers.Layer) -> None:
+    """Makes the blocks of an encoder compute their training step in few operations, in place.
+
+    Blocks of another kind than BERT's stay as they are; so does all where dropout draws with
+    Keras's own generator, as before `DropoutSeeds`. Under a precision of 16 bits a block below
+    the last returns it, to which the next one would cast.
+
+    Call it on an adapted or plain encoder, before `rematerialize`.
+
+    Args:
+      encoder: an encoder whose blocks are built.
+    """
+    blocks = getattr(encoder, "transformer_layers", ())
+    for index, block in enumerate(blocks):
+        if type(block) is layers.TransformerEncoderBlock and _is_usual(block):
+            block.call = _FusedCall(block, last=index == len(blocks) - 1)
+
+
+def _is_usual(block: tf_keras.layers.Layer) -> bool:
+    return all(getattr(block, name, usual) == usual for name, usual in _USUAL.items())
+
+
+class _FusedCall:
+    """The `call` of a block; outside of training it is the block's own.
+
+    Args:
+      block: a built block.
+      last: whether no other block follows.
+    """
+
+    def __init__(self, block: tf_keras.layers.Layer, last: bool) -> None:
+        self._block = block
+        self._plain = block.call
+        self._last = last
+        self._activation = _pure_activation(block._intermediate_activation_layer)
+
+    @tf.autograph.experimental.do_not_convert
+    def __call__(self, inputs: Any, output_range: int | None = None) -> Any:
+        """Returns what the block's own `call` does."""
+        training = base_layer_utils.call_context().training is True
+        if not training or not isinstance(inputs, list | tuple) or len(inputs) != 2:
+            return self._plain(inputs, output_range=output_range)
+        if not all(map(_draws_by_key, self._dropouts())):
+            return self._plain(inputs, output_range=output_range)
+        # Variables are cast where it is said.
+        with autocast_variable.enable_auto_cast_variables(None):
+            return self._compute(*inputs, output_range or self._block._output_range)
+
+    def _dropouts(self) -> list[tf_keras.layers.Dropout]:
+        block = self._block
+        ends = (block._attention_dropout, block._output_dropout)
+        return [block._attention_layer._dropout_layer, *(getattr(e, "dropout", e) for e in ends)]
+
+    def _compute(self, inputs: tf.Tensor, mask: tf.Tensor, rows: int | None) -> tf.Tensor:
+        block = self._block
+        source = inputs[:, :rows]
+        if block._norm_first:
+            inputs = tf.cast(block._attention_layer_norm(inputs), inputs.dtype)
+        # The one tensor, where that is all of it: its projections are then one product.
+        target = inputs[:, :rows] if rows else inputs
+        _tell(block._attention_layer, target)
+        attended = _attention(block._attention_layer, inputs, target, mask[:, :rows])
+        output = block._attention_layer._output_dense
+        attended = _end(block._attention_dropout, output, _product(attended, output))
+        if block._norm_first:
+            residual = source + attended
+            target = tf.cast(block._output_layer_norm(residual), inputs.dtype)
+        else:
+            target, residual = _add_and_normalize(block._attention_layer_norm, attended, target)
+        _tell(block._intermediate_dense, target)
+        output = _end(block._output_dropout, block._output_dense, self._feed_forward(target))
+        if block._norm_first:
+            return residual + output
+        low, full = _add_and_normalize(block._output_layer_norm, output, residual)
+        return full if self._last else low
+
+    def _feed_forward(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the feed-forward network's output without the last bias."""
+        block = self._block
+        inner, activation = block._intermediate_dense, block._intermediate_activation_layer
+        hidden = _product(inputs, inner)
+        if self._activation is None:
+            hidden = activation(hidden + tf.cast(inner.bias, hidden.dtype))
+        else:
+            hidden = islands.activate(hidden, _read(inner.bias), self._activation, inner.trainable)
+        hidden = block._inner_dropout_layer(tf.cast(hidden, inputs.dtype))
+        return _product(hidden, block._output_dense)
+
+
+def _pure_activation(layer: tf_keras.layers.Layer) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """Returns the function of a layer's activation; None if it is a layer with a state."""
+    function = layer.activation
+    if isinstance(function, tf_keras.layers.Layer):
+        return None
+    is_gelu = activation_name(lambda x: function(tf.constant(x))) == "gelu"
+    return islands.gelu if is_gelu else function
+
+
+def _draws_by_key(dropout: tf_keras.layers.Layer) -> bool:
+    if type(dropout) is not tf_keras.layers.Dropout or dropout.noise_shape is not None:
+        return False
+    return not dropout.rate or key_of(dropout) is not None
+
+
+def _key(dropout: tf_keras.layers.Dropout) -> tf.Tensor:
+    return key_of(dropout) if dropout.rate else tf.zeros([], tf.uint64)
+
+
+def _tell(layer: tf_keras.layers.Layer, tensor: tf.Tensor) -> None:
+    """Puts a layer's input on its wire, as it would if it were called."""
+    if isinstance(layer, TellsInput):
+        layer.wire.put(tensor)
+
+
+def _attention(
+    attention: tf_keras.layers.Layer, inputs: tf.Tensor, target: tf.Tensor, mask: tf.Tensor
+) -> tf.Tensor:
+    """Returns what attention gives to its last projection, `<float>[batch, to, heads * width]`."""
+    query, key, value = (
+        (attention._query_dense, 1 / math.sqrt(attention._key_dim)),
+        (attention._key_dense, 1.0),
+        (attention._value_dense, 1.0),
+    )
+    if target is inputs:
+        query, key, value = _project(inputs, query, key, value)
+    else:
+        (query,), (key, value) = _project(target, query), _project(inputs, key, value)
+    dropout = attention._dropout_layer
+    output = islands.attend(query, key, value, mask, _key(dropout), dropout.rate)
+    return _merge(tf.transpose(output, [0, 2, 1, 3]), 2)
+
+
+def _project(inputs: tf.Tensor, *dense: tuple[tf_keras.layers.Layer, float]) -> list[tf.Tensor]:
+    """Returns `<float>[batch, heads, seq, width]` of each projection, scaled; in one product."""
+    # To scale a kernel is to scale what it gives.
+    kernels = [_merge(_read(layer.kernel), 1) * scale for layer, scale in dense]
+    biases = [_merge(_read(layer.bias), 0) * scale for layer, scale in dense]
+    kernel, bias = (tf.cast(tf.concat(x, -1), inputs.dtype) for x in (kernels, biases))
+    product = tf.nn.bias_add(tf.matmul(_merge(inputs, 0, 2), kernel), bias)
+    batch, seq = _sizes(inputs)[:2]
+    heads, width = dense[0][0].kernel.shape[1:]
+    product = tf.reshape(product, [batch, seq, len(dense), heads, width])
+    return tf.unstack(tf.transpose(product, [2, 0, 3, 1, 4]))
+
+
+def _product(inputs: tf.Tensor, dense: tf_keras.layers.Layer) -> tf.Tensor:
+    """Returns `<float>[batch, seq, units]`, a dense layer's product without its bias."""
+    kernel = tf.cast(_read(dense.kernel), inputs.dtype)
+    kernel = tf.reshape(kernel, [-1, kernel.shape[-1]])
+    batch, seq = _sizes(inputs)[:2]
+    product = tf.matmul(_merge(inputs, 0, 2), kernel)
+    return tf.reshape(product, [batch, seq, kernel.shape[-1]])
+
+
+def _end(end: tf_keras.layers.Layer, dense: tf_keras.layers.Layer, product: tf.Tensor) -> tf.Tensor:
+    """Returns a sub-layer's output: a product's with its bias, dropped and adapted."""
+    dropout = getattr(end, "dropout", end)
+    bias = _read(dense.bias)
+    output = islands.drop(product, bias, _key(dropout), dropout.rate, dense.trainable)
+    if not isinstance(end, DropoutThenAdapter):
+        return output
+    read = () if end.wire is None else (end.wire.take(),)
+    return tf.cast(end.adapter(*read, output, training=True), product.dtype)
+
+
+def _add_and_normalize(
+    norm: tf_keras.layers.Layer, inputs: tf.Tensor, residual: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns norm(residual + inputs), in the inputs' dtype and in float32."""
+    if hasattr(norm, "adapter"):
+        output = norm(tf.cast(residual, tf.float32) + tf.cast(inputs, tf.float32))
+        return tf.cast(output, inputs.dtype), output
+    gamma, beta = _read(norm.gamma), _read(norm.beta)
+    return islands.add_and_normalize(inputs, residual, gamma, beta, norm.epsilon, norm.trainable)
+
+
+def _read(variable: tf.Variable) -> tf.Tensor:
+    return tf.convert_to_tensor(variable)
+
+
+def _sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    dynamic = tf.shape(tensor)
+    return [dynamic[axis] if n is None else n for axis, n in enumerate(tensor.shape)]
+
+
+def _merge(tensor: tf.Tensor, first: int, count: int = 2) -> tf.Tensor:
+    """Makes one of some neighbouring axes."""
+    sizes = _sizes(tensor)
+    return tf.reshape(tensor, [*sizes[:first], -1, *sizes[first + count :]])

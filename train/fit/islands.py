@@ -1,0 +1,284 @@
+"""What stands between the matrix products of a block, each forward and backward one operation.
+
+Outside of XLA every step of an activation or a norm goes through memory, and keeps what its
+gradient needs. Here each is one function that XLA compiles, once for every shape, and all blocks
+share: it computes in float32, takes and gives tensors of the compute dtype, and keeps for its
+gradient its inputs alone. The products themselves stay outside, for on CPUs XLA has slower ones.
+
+`training` keeps dropout on; what is dropped follows from a key, see `train.fit.dropout`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from train.fit.dropout import keep_mask, keep_scale
+
+# What a position that is not attended to gets added to its score, as in Keras's softmax.
+_MASKED = -1e9
+_island = functools.partial(tf.function, jit_compile=True, autograph=False)
+
+Activation = Callable[[tf.Tensor], tf.Tensor]
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """Returns gelu by erf, without a division."""
+    return x * (0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5)))
+
+
+def activate(
+    inputs: tf.Tensor, bias: tf.Tensor, function: Activation, bias_trains: bool
+) -> tf.Tensor:
+    """Adds a bias and applies an activation.
+
+    Args:
+      inputs: `<float>[..., width]`, a product.
+      bias: `<float>[width]`.
+      function: of one tensor, without a state.
+      bias_trains: whether the bias needs a gradient.
+
+    Returns:
+      `<float>[..., width]`, of the inputs' dtype.
+    """
+    forward, backward = _activation(function, bias_trains)
+
+    @tf.custom_gradient
+    def compute(inputs: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return forward(inputs, bias), lambda upstream: backward(inputs, bias, upstream)
+
+    return compute(inputs, bias)
+
+
+@functools.cache
+def _activation(function: Activation, bias_trains: bool) -> tuple[Any, Any]:
+    @_island
+    def forward(inputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        return tf.cast(function(_float(inputs) + _float(bias)), inputs.dtype)
+
+    @_island
+    def backward(
+        inputs: tf.Tensor, bias: tf.Tensor, upstream: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        before = _float(inputs) + _float(bias)
+        with tf.GradientTape() as tape:
+            tape.watch(before)
+            after = function(before)
+        gradient = tape.gradient(after, before, _float(upstream))
+        of_bias = tf.cast(_over_rows(gradient), bias.dtype) if bias_trains else None
+        return tf.cast(gradient, inputs.dtype), of_bias
+
+    return forward, backward
+
+
+def drop(
+    inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float, bias_trains: bool
+) -> tf.Tensor:
+    """Adds a bias and applies dropout.
+
+    Args:
+      inputs: `<float>[..., width]`, a product.
+      bias: `<float>[width]`.
+      key: `<uint64>[]`, see `train.fit.dropout.keep_mask`.
+      rate: probability of dropping a feature.
+      bias_trains: whether the bias needs a gradient.
+
+    Returns:
+      `<float>[..., width]`, of the inputs' dtype.
+    """
+
+    @tf.custom_gradient
+    def compute(inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            return *_drop_gradient(upstream, bias, key, rate, bias_trains), None
+
+        return _drop(inputs, bias, key, rate), gradient
+
+    return compute(inputs, bias, key)
+
+
+@_island
+def _drop(inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float) -> tf.Tensor:
+    return tf.cast(_kept(_float(inputs) + _float(bias), key, rate), inputs.dtype)
+
+
+@_island
+def _drop_gradient(
+    upstream: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float, bias_trains: bool
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    gradient = _kept(_float(upstream), key, rate)
+    of_bias = tf.cast(_over_rows(gradient), bias.dtype) if bias_trains else None
+    return tf.cast(gradient, upstream.dtype), of_bias
+
+
+def add_and_normalize(
+    inputs: tf.Tensor,
+    residual: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    epsilon: float,
+    trains: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Adds a residual and normalises over the features.
+
+    Args:
+      inputs: `<float>[..., width]`, in the compute dtype.
+      residual: `<float>[..., width]`, in the compute dtype or in float32.
+      gamma: `<float32>[width]`, the scale.
+      beta: `<float32>[width]`, the offset.
+      epsilon: is added to the variance.
+      trains: whether gamma and beta need gradients.
+
+    Returns:
+      What is normalised, `<float>[..., width]`, in the compute dtype for the next product; and in
+      float32, for the next residual.
+    """
+
+    @tf.custom_gradient
+    def compute(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
+        inputs, residual, gamma, _ = arguments
+        *outputs, mean, scale = _normalize(*arguments, epsilon)
+
+        def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            told = (inputs, residual, gamma, mean, scale, *upstream)
+            if trains:
+                return _normalize_gradients(*told)
+            return *_normalize_gradient(*told), None, None
+
+        return tuple(outputs), gradient
+
+    return compute(inputs, residual, gamma, beta)
+
+
+@_island
+def _normalize(
+    inputs: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, ...]:
+    total = _float(inputs) + _float(residual)
+    mean = tf.reduce_mean(total, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(total - mean), -1, keepdims=True)
+    scale = tf.math.rsqrt(variance + epsilon)
+    output = (total - mean) * scale * gamma + beta
+    return tf.cast(output, inputs.dtype), output, mean, scale
+
+
+def _normalize_backward(
+    inputs: tf.Tensor,
+    residual: tf.Tensor,
+    gamma: tf.Tensor,
+    mean: tf.Tensor,
+    scale: tf.Tensor,
+    *upstream: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
+    normal = (_float(inputs) + _float(residual) - mean) * scale
+    upstream = _float(upstream[0]) + upstream[1]
+    inner = upstream * gamma
+    along = tf.reduce_mean(inner * normal, -1, keepdims=True)
+    gradient = scale * (inner - tf.reduce_mean(inner, -1, keepdims=True) - normal * along)
+    both = tf.cast(gradient, inputs.dtype), tf.cast(gradient, residual.dtype)
+    return *both, upstream * normal, upstream
+
+
+@_island
+def _normalize_gradient(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return _normalize_backward(*arguments)[:2]
+
+
+@_island
+def _normalize_gradients(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    *gradients, of_gamma, of_beta = _normalize_backward(*arguments)
+    return *gradients, _over_rows(of_gamma), _over_rows(of_beta)
+
+
+def attend(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    mask: tf.Tensor,
+    dropout_key: tf.Tensor,
+    rate: float,
+) -> tf.Tensor:
+    """Returns dropout(softmax(masked(query key'))) value.
+
+    Args:
+      query: `<float>[batch, heads, to, width]`, scaled.
+      key: `<float>[batch, heads, from, width]`.
+      value: `<float>[batch, heads, from, width]`.
+      mask: `<float>[batch, to, from]`, 1 where a position attends to another, 0 elsewhere.
+      dropout_key: `<uint64>[]`, see `train.fit.dropout.keep_mask`.
+      rate: probability of dropping a weight.
+
+    Returns:
+      `<float>[batch, heads, to, width]`.
+
+    Reference:
+      Dao et al. 2022 (arXiv 2205.14135), appendix B.4, for the sum in the softmax's gradient.
+    """
+
+    @tf.custom_gradient
+    def compute(
+        query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask: tf.Tensor, dropout_key: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
+        weights = tf.nn.softmax(_masked(tf.matmul(query, key, transpose_b=True), mask))
+        kept = _drop_weights(weights, dropout_key, rate) if rate else weights
+        output = tf.matmul(kept, value)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            of_kept = tf.matmul(upstream, value, transpose_b=True)
+            of_scores = _score_gradient(weights, of_kept, output, upstream, dropout_key, rate)
+            return (
+                tf.matmul(of_scores, key),
+                tf.matmul(of_scores, query, transpose_a=True),
+                tf.matmul(kept, upstream, transpose_a=True),
+                None,
+                None,
+            )
+
+        return output, gradient
+
+    return compute(query, key, value, mask, dropout_key)
+
+
+@_island
+def _masked(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return tf.cast(_float(scores) + (1 - _float(mask))[:, tf.newaxis] * _MASKED, scores.dtype)
+
+
+@_island
+def _drop_weights(weights: tf.Tensor, key: tf.Tensor, rate: float) -> tf.Tensor:
+    return tf.cast(_kept(_float(weights), key, rate), weights.dtype)
+
+
+@_island
+def _score_gradient(
+    weights: tf.Tensor,
+    of_kept: tf.Tensor,
+    output: tf.Tensor,
+    upstream: tf.Tensor,
+    key: tf.Tensor,
+    rate: float,
+) -> tf.Tensor:
+    # Of a row's weights times their gradients: the sum over features is the shorter one.
+    along = tf.reduce_sum(_float(output) * _float(upstream), -1, keepdims=True)
+    of_weights = _kept(_float(of_kept), key, rate)
+    return tf.cast(_float(weights) * (of_weights - along), weights.dtype)
+
+
+def _kept(values: tf.Tensor, key: tf.Tensor, rate: float) -> tf.Tensor:
+    if not rate:
+        return values
+    dynamic = tf.shape(values)
+    shape = [dynamic[axis] if n is None else n for axis, n in enumerate(values.shape)]
+    return tf.where(keep_mask(key, shape, rate), values * keep_scale(rate), 0.0)
+
+
+def _over_rows(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(values, axis=range(values.shape.rank - 1))
+
+
+def _float(values: tf.Tensor) -> tf.Tensor:
+    return tf.cast(values, tf.float32)
