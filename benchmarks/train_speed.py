@@ -6,7 +6,7 @@ Ours is the command itself, `train.run`; theirs is `adapter_hub_speed.py` in an 
 its own (`benchmarks.peer`). Both are whole processes, in turn, with the same encoder, texts, batch
 size, number of steps and precision, adapters of the same size in the same places, dropout and
 AdamW. AdapterHub's LayerNorms are frozen, as always there; ours train unless
-`--notrain_layer_norm`. Theirs computes batches of texts of like length; ours, the batches that
+`--frozen_layer_norms`. Theirs computes batches of texts of like length; ours, the batches that
 `train.run` makes.
 
 The cases: `fixed`, where every text has 128 tokens; `long`, Reuters-8's texts, cut at 128;
@@ -19,6 +19,7 @@ step's sizes reaches, measured after each pair of runs.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import os
@@ -28,8 +29,6 @@ import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any
-
-from absl import app, flags
 
 from benchmarks import peer
 from benchmarks.step_flops import step_flops
@@ -47,8 +46,6 @@ from keras_adapters.atomic import write_text
 from train.encoders.find import EncoderFiles
 from train.results import machine, versions
 
-FLAGS = flags.FLAGS
-
 _LONGEST = 128
 _LONGEST_AROUND = 256
 _CASES = {
@@ -56,6 +53,7 @@ _CASES = {
     "long": of_task("reuters_r8"),
     "short": of_task("election_tweets"),
 }
+_PRECISIONS = ("float32", "bfloat16")
 _SLOWER = 4  # Of BERT-base, this part of the steps.
 _LEAST_STEPS = 8
 _FIRST_STEP = "loss="  # Both sides say it on standard error.
@@ -64,23 +62,6 @@ _PRODUCT = (
     "import sys; from benchmarks.matmul_bound import bound; dtype, *shape = sys.argv[1:];"
     "print(bound(dtype, tuple(map(int, shape))))"
 )
-
-flags.DEFINE_list("cases", list(_CASES), f"Which of {', '.join(_CASES)}; may be empty.")
-flags.DEFINE_list("lengths", [], "Mean lengths of texts to sweep over, in tokens: 16,32,64,128.")
-flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Of the computation.")
-flags.DEFINE_list(
-    "encoders", ["minilm_l6", BERT_BASE], f"Presets or folders, or {BERT_BASE}: random weights."
-)
-flags.DEFINE_integer("pairs", 3, "Runs of each side. 0: show what --json holds.", lower_bound=0)
-flags.DEFINE_integer("steps", 40, "Steps of a run.", lower_bound=_LEAST_STEPS)
-flags.DEFINE_integer("batch_size", 32, "Texts per step.", lower_bound=1)
-flags.DEFINE_integer("adapter_size", 64, "Width of the adapters.", lower_bound=1)
-flags.DEFINE_bool("train_layer_norm", True, "Whether our LayerNorms train, as by default.")
-flags.DEFINE_integer("threads", None, "Cores that both may use. Default: all.", lower_bound=1)
-flags.DEFINE_string("work_dir", "runs/train_speed", "Folder for texts, weights and runs.")
-flags.DEFINE_string("peer_python", None, "AdapterHub's Python. Default: found or made.")
-flags.DEFINE_string("json", None, "File for all that is measured; written after each case.")
-flags.DEFINE_string("plot", None, "File for the plot of --lengths: .svg or .png.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,108 +89,136 @@ class Case:
     length: int | None = None
 
 
-def main(argv: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures each case, prints its line, and writes what was measured."""
+    flags = read_flags(arguments)
     try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected arguments, flags start with --: {' '.join(argv[1:])}")
-        _check_flags()
-        results = _measure_all() if FLAGS.pairs else json.loads(_json().read_text())
+        results = _measure_all(flags) if flags.pairs else json.loads(flags.json.read_text())
+        if not flags.pairs:
+            print("\n".join(table(results["cases"])))
+        if flags.plot:
+            plot(results, str(flags.plot))
     except (ValueError, OSError, peer.ChildError) as error:
         sys.exit(f"error: {error}")
-    if not FLAGS.pairs:
-        print("\n".join(table(results["cases"])))
-    if FLAGS.plot:
-        plot(results, FLAGS.plot)
 
 
-def _check_flags() -> None:
-    unknown = sorted({*FLAGS.cases} - {*_CASES})
-    if unknown:
-        raise ValueError(f"--cases must be of {', '.join(_CASES)}. Received: {', '.join(unknown)}")
-    unknown = sorted({*FLAGS.precisions} - {"float32", "bfloat16"})
-    if unknown:
-        raise ValueError(
-            f"--precisions must be of float32, bfloat16. Received: {', '.join(unknown)}"
-        )
-    for length in FLAGS.lengths:
+def read_flags(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Returns the command line's flags; ends the process where they are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    listed = {"type": lambda text: text.split(",") if text else [], "metavar": "A,B,..."}
+    parser.add_argument("--cases", default=list(_CASES), help="which; may be empty", **listed)
+    parser.add_argument("--lengths", default=[], help="mean tokens to sweep over", **listed)
+    parser.add_argument("--precisions", default=list(_PRECISIONS), **listed)
+    parser.add_argument(
+        "--encoders",
+        default=["minilm_l6", BERT_BASE],
+        help=f"presets or folders, or {BERT_BASE}: random weights",
+        **listed,
+    )
+    parser.add_argument("--pairs", type=int, default=3, help="runs of each side; 0: show --json")
+    parser.add_argument("--steps", type=int, default=40, help="of a run")
+    parser.add_argument("--batch_size", type=int, default=32, help="texts per step")
+    parser.add_argument("--adapter_size", type=int, default=64, help="width of the adapters")
+    parser.add_argument("--frozen_layer_norms", action="store_true", help="ours too")
+    parser.add_argument("--threads", type=int, help="cores that both may use; default: all")
+    parser.add_argument("--work_dir", type=pathlib.Path, default="runs/train_speed")
+    parser.add_argument("--peer_python", type=pathlib.Path, help="default: found, or made")
+    parser.add_argument("--json", type=pathlib.Path, help="file for all that is measured")
+    parser.add_argument("--plot", type=pathlib.Path, help="of --lengths: a .svg or .png file")
+    flags = parser.parse_args(arguments)
+    try:
+        _check(flags)
+    except ValueError as error:
+        parser.exit(1, f"error: {error}\n")
+    flags.lengths = [int(length) for length in flags.lengths]
+    return flags
+
+
+def _check(flags: argparse.Namespace) -> None:
+    for name, known in (("cases", _CASES), ("precisions", _PRECISIONS)):
+        unknown = [given for given in getattr(flags, name) if given not in known]
+        if unknown:
+            raise ValueError(
+                f"--{name} must be of {', '.join(known)}. Received: {', '.join(unknown)}"
+            )
+    for length in flags.lengths:
         if not length.isdecimal() or not 3 <= int(length) <= _LONGEST_AROUND:
             raise ValueError(f"--lengths must be 3 to {_LONGEST_AROUND}. Received: {length}")
-    if FLAGS.plot and pathlib.Path(FLAGS.plot).suffix not in (".svg", ".png"):
-        raise ValueError(f"--plot must end in .svg or .png. Received: {FLAGS.plot}")
-    if not FLAGS.pairs and not FLAGS.json:
+    least = {"pairs": 0, "steps": _LEAST_STEPS, "batch_size": 1, "adapter_size": 1, "threads": 1}
+    for name, smallest in least.items():
+        given = getattr(flags, name)
+        if given is not None and given < smallest:
+            raise ValueError(f"--{name} must be at least {smallest}. Received: {given}")
+    if flags.plot and flags.plot.suffix not in (".svg", ".png"):
+        raise ValueError(f"--plot must end in .svg or .png. Received: {flags.plot}")
+    if not flags.pairs and not flags.json:
         raise ValueError("--pairs=0 shows what --json holds: name the file")
 
 
-def _json() -> pathlib.Path:
-    return pathlib.Path(FLAGS.json)
-
-
-def _measure_all() -> dict[str, Any]:
+def _measure_all(flags: argparse.Namespace) -> dict[str, Any]:
     """Measures all cases; what is measured is written after each."""
-    if FLAGS.threads:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: FLAGS.threads])
-    python = pathlib.Path(FLAGS.peer_python) if FLAGS.peer_python else peer.interpreter()
-    names = ("batch_size", "adapter_size", "pairs", "steps", "train_layer_norm")
+    if flags.threads:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.threads])
+    cases = _cases(flags)
+    python = flags.peer_python or peer.interpreter()
+    names = ("batch_size", "adapter_size", "pairs", "steps", "frozen_layer_norms")
     results = {
         "machine": {**machine(), "cores_used": len(os.sched_getaffinity(0))},
         "versions": {**versions(), **peer.PACKAGES},
-        "settings": {name: FLAGS[name].value for name in names},
+        "settings": {name: getattr(flags, name) for name in names},
         "cases": [],
     }
-    cases = _cases()
     print("\n".join(table([])), flush=True)
     for case in cases:
-        results["cases"].append(_measure(case, python))
+        results["cases"].append(_measure(case, flags, python))
         print(table(results["cases"])[-1], flush=True)
-        if FLAGS.json:
-            write_text(_json(), json.dumps(results, indent=1) + "\n")
+        if flags.json:
+            write_text(flags.json, json.dumps(results, indent=1) + "\n")
     return results
 
 
-def _cases() -> list[Case]:
-    work = pathlib.Path(FLAGS.work_dir)
-    chosen = [(name, _CASES[name], _LONGEST, None) for name in FLAGS.cases]
+def _cases(flags: argparse.Namespace) -> list[Case]:
+    chosen = [(name, _CASES[name], _LONGEST, None) for name in flags.cases]
     chosen += [
         ("around", around(length, _LONGEST_AROUND), _LONGEST_AROUND, length)
-        for length in map(int, FLAGS.lengths)
+        for length in flags.lengths
     ]
     cases = []
-    for encoder in FLAGS.encoders:
-        files = folder_of(encoder, work)
+    for encoder in flags.encoders:
+        files = folder_of(encoder, flags.work_dir)
         random = encoder == BERT_BASE
-        steps = max(_LEAST_STEPS, FLAGS.steps // _SLOWER) if random else FLAGS.steps
+        steps = max(_LEAST_STEPS, flags.steps // _SLOWER) if random else flags.steps
         cases += [
             Case(name, texts, files, encoder, precision, steps, longest, length)
             for name, texts, longest, length in chosen
             if not random or name in ("fixed", "around")
-            for precision in FLAGS.precisions
+            for precision in flags.precisions
         ]
     return cases
 
 
-def _measure(case: Case, python: pathlib.Path) -> dict[str, Any]:
+def _measure(case: Case, flags: argparse.Namespace, python: pathlib.Path) -> dict[str, Any]:
     """Returns all that is measured of a case."""
-    work = pathlib.Path(FLAGS.work_dir)
+    work = flags.work_dir
     folder = work / "texts"
-    write_texts(folder, case.texts(case.steps * FLAGS.batch_size, case.files.vocabulary))
+    write_texts(folder, case.texts(case.steps * flags.batch_size, case.files.vocabulary))
     pairs, products = [], []
 
     def ours() -> dict[str, Any]:
-        return _run_ours(case, folder, work / "ours")
+        return _run_ours(case, flags, folder, work / "ours")
 
     def theirs() -> dict[str, Any]:
-        return _run_theirs(case, folder, work / "theirs", python)
+        return _run_theirs(case, flags, folder, work / "theirs", python)
 
-    for pair in peer.alternate(ours, theirs, FLAGS.pairs):
+    for pair in peer.alternate(ours, theirs, flags.pairs):
         lengths = pair[1].pop("lengths")
         pairs.append(pair)
-        products.append(_lone_product(case, lengths))
+        products.append(_lone_product(case, flags.batch_size, lengths))
     flops = step_flops(
         case.files.config,
         lengths,
-        FLAGS.adapter_size,
-        FLAGS.train_layer_norm,
+        flags.adapter_size,
+        not flags.frozen_layer_norms,
         first_only=case.files.pooling == "pooler",
     )
     return {
@@ -226,7 +235,9 @@ def _measure(case: Case, python: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _run_ours(case: Case, texts: pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
+def _run_ours(
+    case: Case, flags: argparse.Namespace, texts: pathlib.Path, output: pathlib.Path
+) -> dict[str, Any]:
     shutil.rmtree(output, ignore_errors=True)  # A run that has finished would not run again.
     done = peer.run_child(
         [
@@ -237,9 +248,9 @@ def _run_ours(case: Case, texts: pathlib.Path, output: pathlib.Path) -> dict[str
             f"--train_file={texts / 'train.jsonl'}",
             f"--dev_file={texts / 'dev.jsonl'}",
             f"--encoder={case.files.folder}",
-            f"--adapter_size={FLAGS.adapter_size}",
-            f"--train_layer_norm={FLAGS.train_layer_norm}",
-            f"--batch_size={FLAGS.batch_size}",
+            f"--adapter_size={flags.adapter_size}",
+            f"--train_layer_norm={not flags.frozen_layer_norms}",
+            f"--batch_size={flags.batch_size}",
             f"--max_seq_length={case.max_seq_length}",
             f"--precision={case.precision}",
             "--epochs=1",
@@ -260,7 +271,11 @@ def _run_ours(case: Case, texts: pathlib.Path, output: pathlib.Path) -> dict[str
 
 
 def _run_theirs(
-    case: Case, texts: pathlib.Path, output: pathlib.Path, python: pathlib.Path
+    case: Case,
+    flags: argparse.Namespace,
+    texts: pathlib.Path,
+    output: pathlib.Path,
+    python: pathlib.Path,
 ) -> dict[str, Any]:
     done = peer.run_child(
         [
@@ -268,8 +283,8 @@ def _run_theirs(
             _THEIRS,
             f"--encoder={case.files.folder}",
             f"--texts={texts}",
-            f"--size={FLAGS.adapter_size}",
-            f"--batch_size={FLAGS.batch_size}",
+            f"--size={flags.adapter_size}",
+            f"--batch_size={flags.batch_size}",
             f"--max_seq_length={case.max_seq_length}",
             f"--precision={case.precision}",
             f"--output_dir={output}",
@@ -288,9 +303,9 @@ def _of_process(done: peer.Finished) -> dict[str, Any]:
     }
 
 
-def _lone_product(case: Case, lengths: Sequence[int]) -> float:
+def _lone_product(case: Case, batch_size: int, lengths: Sequence[int]) -> float:
     """Returns the operations a second of the product of a batch with a feed-forward kernel."""
-    rows = round(FLAGS.batch_size * statistics.mean(lengths))
+    rows = round(batch_size * statistics.mean(lengths))
     config = case.files.config
     shape = (rows, config["hidden_size"], config["intermediate_size"])
     command = [sys.executable, "-c", _PRODUCT, case.precision, *map(str, shape)]
@@ -298,4 +313,4 @@ def _lone_product(case: Case, lengths: Sequence[int]) -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

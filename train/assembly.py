@@ -12,9 +12,8 @@ import tf_keras
 
 from keras_adapters.adapter_file import read_metadata
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.fingerprint import digest_all
+from keras_adapters.model_garden.adapted import base_of
 from keras_adapters.model_garden.saving import collect, load_adapter
-from keras_adapters.model_garden.variables import encoder_variables
 from keras_adapters.preprocessor import BertPreprocessor
 from train.baselines.feature_cache import FeatureCache
 from train.config import RunConfig
@@ -30,6 +29,7 @@ from train.objectives.objective import Objective
 from train.objectives.packed import pack_classifier
 from train.objectives.table import make_objective
 from train.run_folder import RunFolder
+from train.settle import init_checksum
 from train.tasks.data import TaskData, sample_train
 from train.tasks.squad import SquadData
 from train.tasks.table import TASKS
@@ -115,16 +115,7 @@ def assemble(
     Raises:
       OSError, ValueError: as the parts say; or the run was begun with another encoder.
     """
-    execution = plan_execution(
-        strategy,
-        config.fit.batch_size,
-        config.fit.gradient_accumulation_steps,
-        config.device.steps_per_execution,
-    )
-    insertion = config.method.insertion
-    if getattr(insertion, "keeps_statistics", False):
-        # Parts that are in work at once would change them in any order.
-        execution = dataclasses.replace(execution, parts_at_once=1)
+    execution = _plan_execution(config, strategy)
     tf_keras.utils.set_random_seed(config.fit.seed)
     tf.config.experimental.enable_op_determinism()
     policy = "mixed_bfloat16" if config.fit.precision == "bfloat16" else "float32"
@@ -138,29 +129,23 @@ def assemble(
     )
     steps = steps_per_epoch(len(objective.train), config.fit.batch_size)
     with strategy.scope():
-        all_positions = getattr(insertion, "needs_all_positions", False)
+        all_positions = getattr(config.method.insertion, "needs_all_positions", False)
         output_range = None if all_positions else objective.output_range
         encoder = load_encoder(files.checkpoint, output_range=output_range)
-        fingerprint = _fingerprint(encoder, files)
-        folder.check_encoder(fingerprint)
         if config.fit.pack or execution.fixed_length:  # Each shape is compiled for.
             fuse(encoder)
         if config.fit.rematerialize:
             rematerialize(encoder)
         model = objective.build(encoder, config.method)
+        fingerprint = _fingerprint(encoder, files)
+        folder.check_encoder(fingerprint)
         if config.model.init_adapter:
             _start_from(config, objective, model, encoder)
-            fingerprint = _fingerprint(encoder, files)
         fitted, features = model, None
         if config.keep.feature_cache:
             extractor, fitted = split_classifier(model)
             features = _feature_cache(config, extractor, fingerprint, strategy)
-            # Features have no length that could be padded or trimmed.
-            execution = dataclasses.replace(execution, fixed_length=True, trim_parts=False)
         elif config.fit.pack:
-            execution = execution.packed(
-                config.model.max_seq_length, config.fit.gradient_accumulation_steps
-            )
             fitted = pack_classifier(model, encoder, execution.packing.texts_per_row)
         compile_model(
             fitted,
@@ -175,8 +160,26 @@ def assemble(
     built = Assembly(
         config, files, folder, strategy, execution, objective, encoder, model, fitted, features
     )
-    collect(model, encoder, built.metadata())  # Told now, not after the training.
+    # What cannot be saved is told now, not after the training.
+    collect(model, encoder, built.metadata(), compare_frozen=False)
     return built
+
+
+def _plan_execution(config: RunConfig, strategy: tf.distribute.Strategy) -> Execution:
+    execution = plan_execution(
+        strategy,
+        config.fit.batch_size,
+        config.fit.gradient_accumulation_steps,
+        config.device.steps_per_execution,
+        config.model.max_seq_length if config.fit.pack else None,
+    )
+    if config.keep.feature_cache:
+        # Features have no length that could be padded or trimmed.
+        return dataclasses.replace(execution, fixed_length=True, trim_parts=False)
+    if getattr(config.method.insertion, "keeps_statistics", False):
+        # Parts that are in work at once would change them in any order.
+        return dataclasses.replace(execution, parts_at_once=1)
+    return execution
 
 
 def _start_from(
@@ -202,6 +205,7 @@ def _feature_cache(
 ) -> FeatureCache:
     identity = {
         "encoder": fingerprint,  # With its vocabulary and its casing.
+        "init_adapter": init_checksum(config),  # It may hold other LayerNorms.
         "max_seq_length": config.model.max_seq_length,
         "pooling": config.model.pooling,
         "precision": config.fit.precision,
@@ -210,9 +214,11 @@ def _feature_cache(
 
 
 def _fingerprint(encoder: tf_keras.layers.Layer, files: EncoderFiles) -> str:
-    """Returns the SHA-256 of what an encoder is, in whatever files it came."""
-    values = {name: variable.numpy() for name, variable in encoder_variables(encoder).items()}
-    digest = hashlib.sha256(digest_all(values).encode())
+    """Returns the SHA-256 of what an encoder was before training, in whatever files it came.
+
+    The digests of its variables are those that `adapt` has made, for they take a while.
+    """
+    digest = hashlib.sha256(base_of(encoder).fingerprint.encode())
     digest.update(json.dumps(files.config, sort_keys=True).encode())
     digest.update(f"{files.lower_case}".encode())
     digest.update(files.vocab_file.read_bytes())

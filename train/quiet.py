@@ -1,8 +1,11 @@
-"""Keeps TensorFlow's log off the terminal; imported before TensorFlow, which it does not import."""
+"""Keeps TensorFlow's log off the terminal; imported before TensorFlow, which it does not need."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 
 from absl import flags, logging
 
@@ -28,3 +31,30 @@ def quiet_tensorflow(show: bool) -> None:
     os.environ.setdefault(_LEVEL, _NOTHING)
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+
+
+@contextlib.contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """Sends what C++ code writes to the standard error nowhere."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def quiet_xla() -> None:
+    """Has XLA say now, and not to the terminal, what it says once: that it compiles.
+
+    That line does not heed TF_CPP_MIN_LOG_LEVEL. Where the logs are to be shown it is left.
+    """
+    import tensorflow as tf
+
+    if os.environ.get(_LEVEL) == _NOTHING:
+        with _no_standard_error(), tf.device("CPU:0"):
+            tf.function(lambda: tf.zeros([]) + 1, jit_compile=True)()

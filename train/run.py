@@ -16,7 +16,7 @@ from train.config_parts import ADAPTER_DTYPES, POOLINGS, PRECISIONS, STRATEGIES
 from train.encoders.find import DEFAULT, EncoderFiles, find_encoder
 from train.fit.interruptions import Interruptions, Preempted, end_process
 from train.fit.workers import WORKER_MINUTES, is_first_worker, several_workers
-from train.quiet import quiet_tensorflow
+from train.quiet import quiet_tensorflow, quiet_xla
 from train.run_folder import RunFolder
 from train.settle import init_checksum, settle
 from train.tasks.table import TASKS
@@ -128,6 +128,7 @@ def _run(config: RunConfig, encoder: EncoderFiles, interruptions: Interruptions)
             from train import experiment
 
             strategy = strategy or _make_strategy(config, interruptions)
+            quiet_xla()
             results = experiment.run(config, data, encoder, folder, strategy, interruptions)
         else:
             missing = folder.missing() if first else []

@@ -127,7 +127,8 @@ class RunFolder:
             return
         begun = self._read(_SETTINGS) or {}
         earlier = begun.get("encoder")
-        if earlier not in (None, fingerprint) and self._holds_work():
+        known = self.knows_encoder or earlier in (None, fingerprint)
+        if not known and self._holds_work():
             raise ValueError(
                 f"--encoder={self._config.model.encoder} is not the encoder that the run in "
                 f"{self.path} was begun with: its weights or its vocabulary have changed. Name "

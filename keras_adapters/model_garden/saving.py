@@ -84,10 +84,19 @@ def collect(
     model: tf_keras.Model,
     encoder: tf_keras.layers.Layer,
     metadata: Mapping[str, Any] | None = None,
+    *,
+    compare_frozen: bool = True,
 ) -> AdapterFile:
     """Returns what `save_adapter` writes; raises ValueError as it does.
 
     Before training it tells whether what training will give can be saved.
+
+    Args:
+      model: as `save_adapter` takes it.
+      encoder: likewise.
+      metadata: likewise.
+      compare_frozen: whether to look if what is frozen is still the base's, for which all of
+        it is read; nothing has changed right after `adapt`.
     """
     check_inside(model, encoder)
     if not model.trainable_variables and not is_adapted(encoder):
@@ -101,7 +110,8 @@ def collect(
         if name not in base.digests or id(variable) in trained
     }
     values = {name: variable.numpy() for name, variable in kept.items()}
-    values |= _changed(encoder, base, {n: v for n, v in named.items() if n not in kept})
+    if compare_frozen:
+        values |= _changed(encoder, base, {n: v for n, v in named.items() if n not in kept})
     head = head_variables(model, named, stable=True)
     values |= {name: variable.numpy() for name, variable in head.items()}
     return AdapterFile(

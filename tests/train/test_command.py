@@ -83,3 +83,18 @@ def test_no_file_takes_the_place_of_a_closed_stream(closed, run):
     assert (code, file) == (0, "012")
     assert out == (b"" if 1 in closed else WORDS)
     assert error == (b"" if 2 in closed else BARS)
+
+
+def test_tensorflow_brings_the_keras_that_computes_here_and_no_other(tmp_path):
+    code = (
+        "import sys; from train import command\n"
+        "def main(argv): import tensorflow; print('keras' in sys.modules)\n"
+        "command.run(main)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "False\n"

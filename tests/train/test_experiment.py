@@ -70,6 +70,7 @@ def finished(small_files, tmp_path_factory):
     flags += ["--batch_size=16", "--learning_rate=3e-3", "--output_dir=out"]
     done = run(*flags, cwd=cwd)
     assert done.returncode == 0, done.stderr
+    assert "0000 00:00:" not in done.stderr  # How lines of TensorFlow's log begin.
     return cwd / "out", done.stdout, flags
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
 
 from train.fit.dropout import DropoutSeeds
@@ -24,7 +23,6 @@ def compile_model(
     seed: int,
     execution: Execution = Execution(),  # noqa: B008  It is frozen.
     part_of: tf_keras.Model | None = None,
-    jit_compile: bool = False,
 ) -> None:
     """Compiles a model, in place; call it in the strategy's scope.
 
@@ -39,26 +37,13 @@ def compile_model(
       execution: how a step is computed.
       part_of: a model whose layers these are, among others, and whose training draws the same
         masks.
-      jit_compile: compile each step whole with XLA, once for each shape of a batch: for one GPU
-        and batches of few shapes. A TPU's steps are compiled so in any case.
-
-    Raises:
-      ValueError: a step cannot be compiled whole, since it would trim parts, whose shapes must
-        be known, or since there are several replicas, whose variables are on other devices.
     """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    trims = execution.parts > 1 and execution.trim_parts
-    if jit_compile and (trims or replicas > 1):
-        raise ValueError(
-            "`jit_compile` needs one replica and parts that are not trimmed. Received: "
-            f"jit_compile=True, {replicas} replicas, execution={execution}"
-        )
     model.compile(
         optimizer=make_optimizer(learning_rate, steps),
         loss=loss,
         loss_weights=loss_weights,
         steps_per_execution=execution.steps_per_execution,
-        jit_compile=jit_compile,
+        jit_compile=execution.jit_compile,
     )
     model.parts = execution.parts
     model.parts_at_once = execution.parts_at_once

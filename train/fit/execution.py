@@ -30,6 +30,8 @@ class Execution:
         last of an epoch to the steps that are left.
       fixed_length: pad to the full sequence length, see `input_pipeline.batches`.
       packing: how texts share rows, if they do.
+      jit_compile: compile each step whole with XLA, once for each shape of a batch. A TPU's
+        steps are so in any case.
     """
 
     parts: int = 1
@@ -38,23 +40,7 @@ class Execution:
     steps_per_execution: int = 1
     fixed_length: bool = False
     packing: Packing | None = None
-
-    def packed(self, seq_length: int, parts: int | None) -> Execution:
-        """Returns the execution for packed texts, of which there is no padding to trim.
-
-        Args:
-          seq_length: the most tokens of a text.
-          parts: number of parts that was asked for; by default a batch is not cut.
-        """
-        # Each number of rows is compiled for, and a TPU's loop of steps takes one alone.
-        packing = Packing(
-            texts_per_row=max(_TEXTS_PER_ROW, seq_length // _TOKENS_PER_TEXT),
-            length=seq_length if self.fixed_length else None,
-            row_counts=1 if self.fixed_length else _ROW_COUNTS,
-        )
-        return dataclasses.replace(
-            self, parts=parts or 1, parts_at_once=1, trim_parts=False, packing=packing
-        )
+    jit_compile: bool = False
 
 
 def plan_execution(
@@ -62,6 +48,7 @@ def plan_execution(
     batch_size: int,
     gradient_accumulation_steps: int | None = None,
     steps_per_execution: int | None = None,
+    packed_length: int | None = None,
 ) -> Execution:
     """Settles what was left open, by the devices of a strategy.
 
@@ -69,11 +56,14 @@ def plan_execution(
       strategy: where the model trains.
       batch_size: examples per step, over all replicas together.
       gradient_accumulation_steps: parts that each replica computes its batch in, one after
-        the other; by default 4 on a CPU if they are equal, of which two at a time, else 1.
+        the other; by default 4 on a CPU if they are equal and texts are not packed, of which
+        two at a time, else 1.
       steps_per_execution: steps without returning to Python; by default 32 on a TPU, else 1.
+      packed_length: the most tokens of a text, if texts are to be packed.
 
     Returns:
-      The plan. TPUs get sequences of one length, which they need.
+      The plan. TPUs get sequences of one length, which they need. On one GPU steps of packed
+      texts, which have few shapes, are compiled whole.
 
     Raises:
       ValueError: the batch cannot be cut into equal parts. The text names the flags.
@@ -85,14 +75,32 @@ def plan_execution(
             f"{replicas} replicas, each with --gradient_accumulation_steps={parts}"
         )
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    on_cpu = not on_tpu and not tf.config.list_physical_devices("GPU")
+    has_gpus = bool(tf.config.list_physical_devices("GPU"))
+    steps = steps_per_execution or (_TPU_STEPS_PER_EXECUTION if on_tpu else 1)
+    if packed_length is not None:
+        packing = Packing(
+            texts_per_row=max(_TEXTS_PER_ROW, packed_length // _TOKENS_PER_TEXT),
+            length=packed_length if on_tpu else None,
+            # Each number of rows is compiled for, and a TPU's loop of steps takes one alone.
+            row_counts=1 if on_tpu else _ROW_COUNTS,
+        )
+        # The variables of several replicas are on other devices, which XLA does not allow.
+        jit_compile = has_gpus and not on_tpu and replicas == 1
+        return Execution(
+            parts=parts,
+            steps_per_execution=steps,
+            fixed_length=on_tpu,
+            packing=packing,
+            jit_compile=jit_compile,
+        )
     parts_at_once = 1
+    on_cpu = not on_tpu and not has_gpus
     if on_cpu and not gradient_accumulation_steps and batch_size // replicas % _CPU_PARTS == 0:
         parts, parts_at_once = _CPU_PARTS, _CPU_PARTS_AT_ONCE
     return Execution(
         parts=parts,
         parts_at_once=parts_at_once,
         trim_parts=not on_tpu,
-        steps_per_execution=steps_per_execution or (_TPU_STEPS_PER_EXECUTION if on_tpu else 1),
+        steps_per_execution=steps,
         fixed_length=on_tpu,
     )

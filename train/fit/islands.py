@@ -231,7 +231,9 @@ def attend(
     def compute(
         query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask: tf.Tensor, dropout_key: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:
-        weights = tf.nn.softmax(_masked(tf.matmul(query, key, transpose_b=True), mask))
+        scores = tf.matmul(query, key, transpose_b=True)
+        # TensorFlow's optimiser cannot see what an island's shape is.
+        weights = tf.nn.softmax(tf.ensure_shape(_masked(scores, mask), scores.shape))
         kept = _drop_weights(weights, dropout_key, rate) if rate else weights
         output = tf.matmul(kept, value)
 

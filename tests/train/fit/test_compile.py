@@ -10,6 +10,7 @@ from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from train.fit.compile import compile_model
 from train.fit.execution import Execution, plan_execution
+from train.fit.packing import Packing
 from train.fit.step import AccumulatingModel
 from train.objectives.model import build_classifier
 
@@ -55,6 +56,23 @@ def test_on_tpus_lengths_are_fixed_and_steps_run_together(monkeypatch):
     assert plan_execution(Strategy(8), 32) == expected
     received = plan_execution(Strategy(8), 32, 2, 5)
     assert received == dataclasses.replace(expected, parts=2, steps_per_execution=5)
+
+
+def test_packed_batches_are_whole_and_have_few_shapes(monkeypatch):
+    packed = Execution(packing=Packing(16, row_counts=4))
+    assert plan_execution(Strategy(1), 32, packed_length=128) == packed
+    assert plan_execution(Strategy(1), 32, 8, packed_length=128).parts == 8
+    assert plan_execution(Strategy(1), 32, packed_length=512).packing.texts_per_row == 64
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", Strategy)
+    expected = Execution(1, 1, False, 32, True, Packing(16, length=128, row_counts=1))
+    assert plan_execution(Strategy(8), 32, packed_length=128) == expected
+
+
+def test_on_one_gpu_steps_of_packed_texts_are_compiled_whole(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    assert plan_execution(Strategy(1), 32, packed_length=128).jit_compile
+    assert not plan_execution(Strategy(2), 32, packed_length=128).jit_compile
+    assert not plan_execution(Strategy(1), 32).jit_compile
 
 
 @pytest.mark.parametrize(("replicas", "parts", "rule"), [(3, None, 3), (2, 3, 6), (1, 5, 5)])
@@ -118,18 +136,10 @@ def trained(tmp_path):
 
 def test_a_step_that_is_compiled_whole_is_the_same_and_goes_on(trained):
     plain, _ = trained()
-    jitted, path = trained(jit_compile=True)
+    whole = Execution(jit_compile=True)
+    jitted, path = trained(execution=whole)
     for expected, received in zip(plain, jitted, strict=True):
         np.testing.assert_allclose(received, expected, atol=1e-5)
-    resumed, _ = trained(path, jit_compile=True)
+    resumed, _ = trained(path, execution=whole)
     for expected, received in zip(jitted, resumed, strict=True):
         np.testing.assert_array_equal(received, expected)
-
-
-def test_what_cannot_be_compiled_whole():
-    told = {"loss": None, "learning_rate": 1e-3, "steps": 8, "seed": 0, "jit_compile": True}
-    with pytest.raises(ValueError, match=r"`jit_compile` needs .* 1 replicas, .*parts=2"):
-        compile_model(None, execution=Execution(parts=2, trim_parts=True), **told)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope(), pytest.raises(ValueError, match=r"`jit_compile` needs .* 2 replicas"):
-        compile_model(None, **told)
