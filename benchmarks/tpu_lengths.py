@@ -16,7 +16,7 @@ from absl import app, flags
 from benchmarks.tpu_grid import TEXTS
 from keras_adapters.preprocessor import BertPreprocessor
 from train.encoders.find import find_encoder
-from train.fit.execution import Execution
+from train.fit.execution import plan_packing
 from train.fit.input_pipeline import epoch_order
 from train.fit.packing import lay_out
 from train.objectives.text.source import TextSource
@@ -37,9 +37,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     lengths = read_lengths(FLAGS.texts, FLAGS.length)
     order = epoch_order(len(lengths), FLAGS.batch_size, seed=0, epoch=0)
-    execution = Execution(fixed_length=True).packed(FLAGS.length, parts=None)
-    # As on a TPU, every batch takes the rows of the largest.
-    rows = int(lay_out(lengths, order, execution.packing).rows.max())
+    rows = int(lay_out(lengths, order, plan_packing(FLAGS.length, one_shape=True)).rows.max())
     used = lengths[order].sum() / order.size
     told = {
         "rows": rows,

@@ -24,7 +24,7 @@ from benchmarks.tpu_grid import ENCODERS, STEPS
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
 from train.fit.compile import compile_model
-from train.fit.execution import Execution
+from train.fit.execution import plan_packing
 from train.objectives.model import build_classifier
 from train.objectives.packed import pack_classifier
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         inner_activation="gelu",
         output_range=None if insertion and insertion.needs_all_positions else 1,
     )
-    packing = Execution(fixed_length=True).packed(FLAGS.length, parts=None).packing
+    packing = plan_packing(FLAGS.length, one_shape=True)
     model = build_model(encoder, method, packing.texts_per_row if FLAGS.rows else None)
     for step in FLAGS.steps:
         hlo = trace(model, step, FLAGS.batch_size, FLAGS.length, FLAGS.rows)

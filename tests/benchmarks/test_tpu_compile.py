@@ -29,7 +29,7 @@ def test_a_step_compiles_after_one_that_does_not(tmp_path):
     table = run(
         "tpu_compile",
         "--encoders=bert_tiny",
-        "--lengths=16",
+        "--lengths=128",
         "--batch_size=4",
         "--methods=top_layers,adapters",
         '--adapter={"form": "parallel"}',

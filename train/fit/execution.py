@@ -78,12 +78,7 @@ def plan_execution(
     has_gpus = bool(tf.config.list_physical_devices("GPU"))
     steps = steps_per_execution or (_TPU_STEPS_PER_EXECUTION if on_tpu else 1)
     if packed_length is not None:
-        packing = Packing(
-            texts_per_row=max(_TEXTS_PER_ROW, packed_length // _TOKENS_PER_TEXT),
-            length=packed_length if on_tpu else None,
-            # Each number of rows is compiled for, and a TPU's loop of steps takes one alone.
-            row_counts=1 if on_tpu else _ROW_COUNTS,
-        )
+        packing = plan_packing(packed_length, one_shape=on_tpu)
         # The variables of several replicas are on other devices, which XLA does not allow.
         jit_compile = has_gpus and not on_tpu and replicas == 1
         return Execution(
@@ -103,4 +98,19 @@ def plan_execution(
         trim_parts=not on_tpu,
         steps_per_execution=steps,
         fixed_length=on_tpu,
+    )
+
+
+def plan_packing(length: int, one_shape: bool) -> Packing:
+    """Returns how texts of up to a number of tokens share rows.
+
+    Args:
+      length: the most tokens of a text.
+      one_shape: whether all batches must have one shape.
+    """
+    return Packing(
+        texts_per_row=max(_TEXTS_PER_ROW, length // _TOKENS_PER_TEXT),
+        length=length if one_shape else None,
+        # Each number of rows is compiled for, and a TPU's loop of steps takes one alone.
+        row_counts=1 if one_shape else _ROW_COUNTS,
     )
