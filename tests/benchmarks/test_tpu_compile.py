@@ -30,7 +30,7 @@ def test_a_step_compiles_after_one_that_does_not(tmp_path):
         "tpu_compile",
         "--encoders=bert_tiny",
         "--lengths=128",
-        "--batch_size=4",
+        "--batch_size=8",
         "--methods=top_layers,adapters",
         '--adapter={"form": "parallel"}',
         "--steps=train",
@@ -41,7 +41,7 @@ def test_a_step_compiles_after_one_that_does_not(tmp_path):
     )
     rows = [(row["case"], row["result"]) for row in json.loads(path.read_text())]
     failed, padded, packed = rows[:2], rows[2][1], rows[3][1]
-    assert rows[3][0]["rows"] < rows[2][0]["batch_size"] == 4
+    assert rows[3][0]["rows"] < rows[2][0]["batch_size"] == 8
     for _, row in failed:
         assert "`top_layers` must be 1 to 2" in row["error"]
         assert row["error"] in table
