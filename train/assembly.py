@@ -132,7 +132,7 @@ def assemble(
         all_positions = getattr(config.method.insertion, "needs_all_positions", False)
         output_range = None if all_positions else objective.output_range
         encoder = load_encoder(files.checkpoint, output_range=output_range)
-        if config.fit.pack or execution.fixed_length:  # Each shape is compiled for.
+        if execution.packing and not execution.fixed_length:  # Each shape is compiled for.
             fuse(encoder)
         if config.fit.rematerialize:
             rematerialize(encoder)
