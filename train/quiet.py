@@ -55,6 +55,6 @@ def quiet_xla() -> None:
     """
     import tensorflow as tf
 
-    if os.environ.get(_LEVEL) == _NOTHING:
+    if os.environ.get(_LEVEL, "0") != "0":
         with _no_standard_error(), tf.device("CPU:0"):
             tf.function(lambda: tf.zeros([]) + 1, jit_compile=True)()

@@ -208,6 +208,8 @@ def _pack(config: RunConfig, method: Method, feature_cache: str) -> bool:
         obstacle = "adapters without --adapter_norm=batch, whose statistics depend on the rows"
     if obstacle and config.fit.pack:
         raise ValueError(f"--pack goes with {obstacle}")
+    if config.fit.pack is None and method.name == "feature_based":
+        return False  # So that a run can go on with features that are kept, or without.
     return config.fit.pack is not False and not obstacle
 
 

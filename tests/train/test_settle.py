@@ -252,7 +252,8 @@ def test_texts_share_rows_where_they_can():
         {"adapter_norm": "batch"},
     ):
         assert settled(**settings).fit.pack is False, settings
-    assert settled(method="feature_based", feature_cache="").fit.pack
+    assert settled(method="feature_based", feature_cache="").fit.pack is False
+    assert settled(method="feature_based", feature_cache="", pack=True).fit.pack
 
 
 @pytest.mark.parametrize(

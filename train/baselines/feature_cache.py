@@ -179,6 +179,4 @@ def _of_features(source: Source, shards: Sequence[np.ndarray], width: int) -> So
         features.set_shape([*indices.shape, width])
         return {FEATURES: features}, labels
 
-    # Features have no length; those of the texts would have to be tokenised for.
-    lengths = np.zeros(len(source), np.int32)
-    return Source(lengths, gather, source.texts, source.labels)
+    return Source(source.lengths, gather, source.texts, source.labels)

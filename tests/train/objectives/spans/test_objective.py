@@ -10,7 +10,7 @@ from keras_adapters import load_adapter, save_adapter
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
-from train.fit.loop import fit
+from train.fit.loop import fit, plan_training
 from train.fit.predictor import Predictor
 from train.objectives.spans.decode import DecodeSettings, Prediction, Span
 from train.objectives.spans.objective import SpanObjective
@@ -131,7 +131,8 @@ def test_learns_to_answer(years, minilm, preprocess_of, tmp_path):
         loss_weights=task.loss_weights,
     )
     strategy = tf.distribute.get_strategy()
-    fit(model, task.train, strategy, batch_size=8, epochs=3, seed=0)
+    plan = plan_training(task.train, strategy, batch_size=8, epochs=3, seed=0)
+    fit(model, task.train, strategy, plan)
     trained = score(model)
     assert untrained < 0.5
     assert trained > 0.9

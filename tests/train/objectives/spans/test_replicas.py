@@ -20,7 +20,7 @@ tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConf
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
-from train.fit.loop import fit
+from train.fit.loop import fit, plan_training
 from train.fit.predictor import Predictor
 from train.objectives.table import make_objective
 from train.tasks import squad
@@ -58,7 +58,8 @@ with two.scope():
     trained.compile("adam", objective.loss, loss_weights=objective.loss_weights)
 before = [v.numpy() for v in trained.trainable_variables]
 history = tf_keras.callbacks.History()
-fit(trained, objective.train, two, batch_size=12, epochs=2, seed=0, callbacks=[history])
+plan = plan_training(objective.train, two, batch_size=12, epochs=2, seed=0)
+fit(trained, objective.train, two, plan, callbacks=[history])
 moved = [bool((v.numpy() != old).any()) for v, old in zip(trained.trainable_variables, before)]
 one = tf.distribute.get_strategy()
 same = build(one)
