@@ -152,7 +152,7 @@ def test_real_weights_are_hardly_changed_by_fresh_adapters(minilm, fixtures):
     before = encoder(inputs)
     tf_keras.utils.set_random_seed(0)
     add_adapters(encoder, AdapterConfig(64))
-    assert 0 < apart(before, encoder(inputs)) < 0.2
+    assert 0 < apart(before, encoder(inputs)) < 0.3
     for adapter in adapters_in(encoder):
         # A tenth of each kernel's values: a hundredth of what an adapter adds, or nearly.
         adapter.set_weights([0.1 * weight for weight in adapter.get_weights()])
