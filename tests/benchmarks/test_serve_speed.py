@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -61,7 +62,13 @@ def test_all_texts_are_timed_and_the_first_pass_is_not(tmp_path):
 )
 def test_a_wrong_flag_is_told_before_anything_is_measured(flag, message, tmp_path):
     command = [sys.executable, "-m", "benchmarks.serve_speed", flag, f"--work_dir={tmp_path / 'a'}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert message in done.stderr
     assert not (tmp_path / "a").exists()
