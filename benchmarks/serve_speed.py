@@ -1,6 +1,6 @@
 """Times a SavedModel of this project against AdapterHub, from raw texts to labels.
 
-    python -m benchmarks.serve_speed --json=serve_speed.json --plot=serve_speed.svg
+    python -m benchmarks.serve_speed --lengths=8,32,128 --json=speed.json --plot=speed.svg
 
 Ours is a SavedModel in a fresh process (`serve_speed_ours.py`, TensorFlow alone); theirs is
 `adapter_hub_serve.py` in an environment of its own (`benchmarks.peer`). Both are whole

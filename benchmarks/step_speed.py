@@ -22,6 +22,7 @@ from absl import app, flags
 from official.nlp.modeling import networks
 
 from benchmarks.matmul_bound import bound
+from benchmarks.step_flops import step_flops
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from train.fit.compile import compile_model
@@ -42,6 +43,13 @@ _ENCODERS = {
         "num_attention_heads": 12,
         "inner_dim": 1536,
     },
+}
+# The encoder's words in those that `step_flops` reads.
+_HUGGING_FACE = {
+    "num_layers": "num_hidden_layers",
+    "hidden_size": "hidden_size",
+    "num_attention_heads": "num_attention_heads",
+    "inner_dim": "intermediate_size",
 }
 _WORDS = 30522
 _CLASSES = 20
@@ -77,7 +85,9 @@ def _measure(shape: str, precision: str, encoder: dict[str, int], rows: int, len
             walls[index].append(wall)
             processors[index].append(processor)
     largest = (rows * length, encoder["hidden_size"], encoder["inner_dim"])
-    least = step_operations(encoder, rows, length) / bound(precision, largest)
+    config = {_HUGGING_FACE[name]: value for name, value in encoder.items()}
+    flops = step_flops(config, [length] * rows, FLAGS.adapter_size, True, first_only=True)
+    least = flops / bound(precision, largest)
     plain, fused = map(min, walls)
     ratio = statistics.median(a / b for a, b in zip(*walls, strict=True))
     used = "/".join(f"{min(times) * 1e3:.0f}" for times in processors)
@@ -86,29 +96,6 @@ def _measure(shape: str, precision: str, encoder: dict[str, int], rows: int, len
         f"| {least * 1e3:.0f} | {least / plain:.0%} -> {least / fused:.0%} |",
         flush=True,
     )
-
-
-def step_operations(encoder: dict[str, int], rows: int, length: int) -> float:
-    """Returns the floating-point operations of the matrix products of a step with adapters.
-
-    Forward each block multiplies by its kernels, and attention's two products are counted; as
-    many go backward for the kernels, whose own gradients are not needed, and twice as many for
-    attention. The last block computes one position of each row, but for its keys and values.
-    The adapters, below a twentieth, are left out.
-
-    Args:
-      encoder: `num_layers`, `hidden_size` and `inner_dim`.
-      rows: in a batch.
-      length: tokens of each.
-    """
-    hidden, inner = encoder["hidden_size"], encoder["inner_dim"]
-
-    def block(positions: int) -> float:
-        kernels = positions * (2 * hidden**2 + 2 * hidden * inner) + length * 2 * hidden**2
-        attention = positions * 2 * length * hidden
-        return 2 * rows * (2 * kernels + 3 * attention)
-
-    return (encoder["num_layers"] - 1) * block(length) + block(1)
 
 
 def _make_step(encoder: dict[str, int], rows: int, length: int, fused: bool) -> Callable[[], None]:

@@ -1,6 +1,6 @@
 """Times training of adapters by this project and by AdapterHub, on the same texts.
 
-    python -m benchmarks.train_speed --json=train_speed.json --plot=train_speed.svg
+    python -m benchmarks.train_speed --lengths=16,32,64,128 --json=speed.json --plot=speed.svg
 
 Ours is the command itself, `train.run`; theirs is `adapter_hub_speed.py` in an environment of
 its own (`benchmarks.peer`). Both are whole processes, in turn, with the same encoder, texts, batch
@@ -151,6 +151,8 @@ def _check(flags: argparse.Namespace) -> None:
             raise ValueError(f"--{name} must be at least {smallest}. Received: {given}")
     if flags.plot and flags.plot.suffix not in (".svg", ".png"):
         raise ValueError(f"--plot must end in .svg or .png. Received: {flags.plot}")
+    if flags.plot and flags.pairs and not flags.lengths:
+        raise ValueError("--plot is of --lengths, which must be given")
     if not flags.pairs and not flags.json:
         raise ValueError("--pairs=0 shows what --json holds: name the file")
 

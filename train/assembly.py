@@ -129,13 +129,7 @@ def assemble(
     )
     steps = steps_per_epoch(len(objective.train), config.fit.batch_size)
     with strategy.scope():
-        all_positions = getattr(config.method.insertion, "needs_all_positions", False)
-        output_range = None if all_positions else objective.output_range
-        encoder = load_encoder(files.checkpoint, output_range=output_range)
-        if execution.packing and not execution.fixed_length:  # Each shape is compiled for.
-            fuse(encoder)
-        if config.fit.rematerialize:
-            rematerialize(encoder)
+        encoder = _load_encoder(config, objective, files, execution)
         model = objective.build(encoder, config.method)
         fingerprint = _fingerprint(encoder, files)
         folder.check_encoder(fingerprint)
@@ -145,7 +139,7 @@ def assemble(
         if config.keep.feature_cache:
             extractor, fitted = split_classifier(model)
             features = _feature_cache(config, extractor, fingerprint, strategy)
-        elif config.fit.pack:
+        elif execution.packing:
             fitted = pack_classifier(model, encoder, execution.packing.texts_per_row)
         compile_model(
             fitted,
@@ -180,6 +174,20 @@ def _plan_execution(config: RunConfig, strategy: tf.distribute.Strategy) -> Exec
         # Parts that are in work at once would change them in any order.
         return dataclasses.replace(execution, parts_at_once=1)
     return execution
+
+
+def _load_encoder(
+    config: RunConfig, objective: Objective, files: EncoderFiles, execution: Execution
+) -> tf_keras.layers.Layer:
+    all_positions = getattr(config.method.insertion, "needs_all_positions", False)
+    output_range = None if all_positions else objective.output_range
+    encoder = load_encoder(files.checkpoint, output_range=output_range)
+    # Each shape is compiled for. On TPUs fused blocks move more bytes than plain ones.
+    if execution.packing and not execution.fixed_length:
+        fuse(encoder)
+    if config.fit.rematerialize:
+        rematerialize(encoder)
+    return encoder
 
 
 def _start_from(

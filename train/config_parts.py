@@ -76,7 +76,7 @@ class FitConfig:
       rematerialize: compute each block again for its gradient instead of keeping what it
         computed: less memory, more time.
       pack: whether several short texts share a row of a batch, in training and evaluation, so
-        that less is computed on padding; by default where they can.
+        that less is computed on padding; by default where they can, but for `feature_based`.
 
     Raises:
       ValueError: a setting is out of its range, or two contradict each other.

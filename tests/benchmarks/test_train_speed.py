@@ -90,6 +90,7 @@ def test_lengths_are_swept_over_and_drawn(run, tmp_path):
         ("--precisions=float16", "--precisions must be of float32, bfloat16"),
         ("--steps=3", "--steps must be at least 8. Received: 3"),
         ("--lengths=2", "--lengths must be 3 to 256. Received: 2"),
+        ("--plot=x.svg", "--plot is of --lengths, which must be given"),
         ("--plot=x.gif", "--plot must end in .svg or .png. Received: x.gif"),
         ("--pairs=0", "--pairs=0 shows what --json holds: name the file"),
         ("--encoders=no/such/folder", "--encoder=no/such/folder"),

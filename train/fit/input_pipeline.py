@@ -6,6 +6,7 @@ start at any step, and a global batch holds the same examples on any number of r
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -128,12 +129,6 @@ def batches(
     """
     replicas = strategy.num_replicas_in_sync
 
-    def gather(indices: tf.Tensor) -> tuple[Inputs, Any]:
-        inputs, labels = source.gather(indices)
-        # Tokenising forgets the number of texts, which TPUs must know.
-        rows = indices.shape[0]
-        return {name: tf.ensure_shape(x, [rows, x.shape[1]]) for name, x in inputs.items()}, labels
-
     def on_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
         start = context.input_pipeline_id * local
@@ -144,29 +139,48 @@ def batches(
             return split.reshape(len(of_batches) * local, -1)
 
         if layout is None:
-            data = tf.data.Dataset.from_tensor_slices(_sorted(mine(order), source, by_length))
-            data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-            if not fixed_length:
-                data = data.map(lambda inputs, labels: (trim(inputs), labels))
-            return data.prefetch(tf.data.AUTOTUNE)
-        rows = np.repeat(layout.rows, local)
-        # One number of rows makes every shape static, as TPUs need.
-        static = int(rows[0]) if len(np.unique(layout.rows)) == 1 else None
-        parts = layout.parts // replicas
-        slices = (mine(order), mine(layout.first), mine(layout.rest), rows)
-        data = tf.data.Dataset.from_tensor_slices(slices).map(
-            lambda indices, first, rest, rows: source.gather_packed(
-                indices, first, rest, static or rows, layout.length, parts
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+            data = _padded(source, mine(order), fixed_length, by_length)
+        else:
+            own = dataclasses.replace(
+                layout,
+                first=mine(layout.first),
+                rest=mine(layout.rest),
+                rows=np.repeat(layout.rows, local),
+                parts=layout.parts // replicas,
+            )
+            data = _packed(source, mine(order), own)
         return data.prefetch(tf.data.AUTOTUNE)
 
     return strategy.distribute_datasets_from_function(on_host)
 
 
-def _sorted(indices: np.ndarray, source: Source, by_length: bool) -> np.ndarray:
-    if not by_length:
-        return indices
-    ranks = np.argsort(source.lengths[indices], axis=1, kind="stable")
-    return np.take_along_axis(indices, ranks, axis=1)
+def _padded(
+    source: Source, order: np.ndarray, fixed_length: bool, by_length: bool
+) -> tf.data.Dataset:
+    def gather(indices: tf.Tensor) -> tuple[Inputs, Any]:
+        inputs, labels = source.gather(indices)
+        # Tokenising forgets the number of texts, which TPUs must know.
+        rows = indices.shape[0]
+        return {name: tf.ensure_shape(x, [rows, x.shape[1]]) for name, x in inputs.items()}, labels
+
+    if by_length:
+        ranks = np.argsort(source.lengths[order], axis=1, kind="stable")
+        order = np.take_along_axis(order, ranks, axis=1)
+    data = tf.data.Dataset.from_tensor_slices(order)
+    data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    return data if fixed_length else data.map(lambda inputs, labels: (trim(inputs), labels))
+
+
+def _packed(source: Source, order: np.ndarray, layout: Layout) -> tf.data.Dataset:
+    # One number of rows makes every shape static, as TPUs need.
+    static = int(layout.rows[0]) if len(np.unique(layout.rows)) == 1 else None
+
+    def gather(
+        indices: tf.Tensor, first: tf.Tensor, rest: tf.Tensor, rows: tf.Tensor
+    ) -> tuple[Inputs, Any]:
+        return source.gather_packed(
+            indices, first, rest, static or rows, layout.length, layout.parts
+        )
+
+    data = tf.data.Dataset.from_tensor_slices((order, layout.first, layout.rest, layout.rows))
+    return data.map(gather, num_parallel_calls=tf.data.AUTOTUNE)

@@ -87,8 +87,7 @@ class TextSource(Source):
         def laid_out(values: tf.Tensor) -> tf.Tensor:
             size = parts * rows * length
             flat = tf.scatter_nd(to[:, tf.newaxis], tf.cast(values, tf.int32), [size])
-            shaped = tf.reshape(flat, [parts * rows, length])
-            return tf.ensure_shape(shaped, [None, length])
+            return tf.reshape(flat, [parts * rows, length])
 
         inputs = {
             "input_word_ids": laid_out(tf.gather(tokens.word_ids, read)),

@@ -32,7 +32,7 @@ def test_gathers_the_examples_asked_for(preprocess):
         [2, 4, 5, 3, 5, 3, 0, 0],
     ]
     assert labels.numpy().tolist() == [0, 1]
-    assert source.lengths.tolist() == [2, 4, 4]
+    assert source.lengths.tolist() == [5, 6, 6]
 
 
 def test_scores_each_split_by_the_tasks_metrics(preprocess):
