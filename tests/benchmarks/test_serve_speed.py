@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from benchmarks import serve_speed, serve_speed_timing
+from benchmarks import serve_speed_timing
+from benchmarks.serve_speed_report import table
 
 
 def results():
@@ -31,7 +32,7 @@ def results():
 
 
 def test_a_ratio_above_one_says_that_ours_is_the_faster():
-    lines = serve_speed.table(results())
+    lines = table(results())
     assert "| 3 words, ms | 1.75 | 3.50 | 2.00 (2.00 to 2.00) |" in lines
     assert "| long, texts/s | 2.0 | 1.0 | 2.00 (2.00 to 2.00) |" in lines
     assert "| 3 words, tokens and answer, ms | 0.50 | 1.00 |  |" in lines
