@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 import tensorflow as tf
 import tf_keras
 
+from keras_adapters.host import Site, Tap, inserted_at
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.hosts.host import Site, Tap, inserted_at
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.layers import make_layer
 from keras_adapters.model_garden.wrapping import (

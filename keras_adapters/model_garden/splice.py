@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tf_keras
 
+from keras_adapters.host import names_of
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.adapted import (
@@ -16,7 +17,6 @@ from keras_adapters.model_garden.adapted import (
     is_adapted,
     original_of,
 )
-from keras_adapters.model_garden.hosts.host import names_of
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
 from keras_adapters.model_garden.insertion import check_nothing_inserted, insert, plan, take_out
 from keras_adapters.model_garden.layers import make_layer

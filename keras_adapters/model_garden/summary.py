@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import tensorflow as tf
 import tf_keras
 
+from keras_adapters.host import inserted_at
 from keras_adapters.methods.method import Method
 from keras_adapters.model_garden.adapted import method_of
-from keras_adapters.model_garden.hosts.host import inserted_at
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.variables import check_inside, encoder_variables
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.model_garden.hosts.host import Part, Site, inserted_at
+from keras_adapters.host import Part, Site, inserted_at
 from keras_adapters.model_garden.hosts.table import host_of
 
 

@@ -16,7 +16,7 @@ from official.nlp.modeling import layers
 from tf_keras.src.engine import base_layer_utils
 from tf_keras.src.mixed_precision import autocast_variable
 
-from keras_adapters.model_garden.hosts.activations import activation_name
+from keras_adapters.activations import activation_name
 from keras_adapters.model_garden.wrapping import DropoutThenAdapter, TellsInput
 from train.fit import islands
 from train.fit.dropout import key_of

@@ -7,8 +7,9 @@ from typing import Any
 
 import tf_keras
 
+from keras_adapters.host import Part
 from keras_adapters.model_garden.hosts.bert import BertHost
-from keras_adapters.model_garden.hosts.host import Part, embedding_parts
+from keras_adapters.model_garden.hosts.host import embedding_parts
 
 
 class AlbertHost(BertHost):

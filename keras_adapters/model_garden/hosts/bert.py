@@ -15,14 +15,8 @@ import tf_keras
 from official.modeling import activations
 from official.nlp.modeling import layers, networks
 
-from keras_adapters.model_garden.hosts.host import (
-    Host,
-    Part,
-    Site,
-    Tap,
-    activation_of,
-    attention_parts,
-)
+from keras_adapters.host import Part, Site, Tap
+from keras_adapters.model_garden.hosts.host import Host, activation_of, attention_parts
 
 # Arguments of a block that no encoder sets, and that the variables do not tell of.
 _USUAL: Mapping[str, Any] = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import tf_keras
 
+from keras_adapters.host import one_or_all
 from keras_adapters.model_garden.hosts.bert import BertHost
-from keras_adapters.model_garden.hosts.host import one_or_all
 
 
 class FunnelHost(BertHost):

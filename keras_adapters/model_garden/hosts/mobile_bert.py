@@ -9,15 +9,12 @@ import tf_keras
 from official.nlp.modeling import layers
 from official.nlp.modeling.layers import mobile_bert_layers
 
+from keras_adapters.host import Part, Site, Tap, one_or_all
 from keras_adapters.model_garden.hosts.host import (
     Host,
-    Part,
-    Site,
-    Tap,
     activation_of,
     attention_parts,
     embedding_parts,
-    one_or_all,
 )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from official.nlp.modeling import networks
 
+from keras_adapters.host import names_of
 from keras_adapters.model_garden.hosts.albert import AlbertHost
 from keras_adapters.model_garden.hosts.bert import BertHost
 from keras_adapters.model_garden.hosts.fnet import FNetHost
 from keras_adapters.model_garden.hosts.funnel import FunnelHost
-from keras_adapters.model_garden.hosts.host import Host, names_of
+from keras_adapters.model_garden.hosts.host import Host
 from keras_adapters.model_garden.hosts.mobile_bert import MobileBertHost
 
 HOSTS: Mapping[type, Host] = {

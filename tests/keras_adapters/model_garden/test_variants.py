@@ -11,8 +11,8 @@ from official.nlp.modeling import networks
 
 import keras_adapters as ka
 from keras_adapters import AdapterConfig
+from keras_adapters.host import inserted_at
 from keras_adapters.model_garden import adapt, add_adapters
-from keras_adapters.model_garden.hosts.host import inserted_at
 from keras_adapters.model_garden.hosts.table import host_of
 from keras_adapters.model_garden.variables import encoder_variables
 from train.fit.rematerialization import rematerialize

@@ -10,7 +10,7 @@ import tf_keras
 from official.modeling import activations, tf_utils
 from official.nlp.modeling import networks
 
-from keras_adapters.model_garden.hosts.activations import activation_name
+from keras_adapters.activations import activation_name
 from keras_adapters.model_garden.hosts.host import activation_of
 
 
