@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from keras_adapters.bindings import binding_of, host_of
 from keras_adapters.host import inner_layers
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
-from keras_adapters.original import insertion_of, original_of
+from keras_adapters.original import insertion_of, is_adapted, original_of
 from keras_adapters.planning import check_method, plan
 from keras_adapters.splice import check_no_adapters
 from keras_adapters.variables import check_inside, owners
 
 
-def adapt(encoder: Any, method: Method | AdapterConfig | str) -> Any:
+def adapt(
+    encoder: Any,
+    method: Method | AdapterConfig | str,
+    sites: str | Sequence[str] | None = None,
+) -> Any:
     """Applies a transfer method to an encoder, in place: inserts its layers and freezes the rest.
 
     What lies outside of the encoder is plain Keras: the head trains as its layers say. The
@@ -28,25 +32,53 @@ def adapt(encoder: Any, method: Method | AdapterConfig | str) -> Any:
     changes what trains; a name then means the insertion that is there.
 
     Args:
-      encoder: one of the `official.nlp.modeling.networks` in `hosts.table.HOSTS`.
+      encoder: an encoder of tf-models-official (`model_garden.hosts.table.HOSTS`), a backbone of
+        KerasHub (`keras_hub.hosts.table.HOSTS`), also inside of a task, or with `sites` any
+        built Keras 3 model.
       method: a `Method`, the name of a row of `METHODS`, or the settings of what to insert,
         such as an `AdapterConfig`, for the row that inserts it.
+      sites: of a Keras 3 model, the layers to insert something behind: a pattern of their
+        paths, as `fnmatch` has it, or several; see `keras_hub.hosts.sites`. By default, the
+        sub-layers that the class's host knows.
 
     Returns:
       The same encoder.
 
     Raises:
       ValueError: the encoder is of another class, is itself a compiled model, or holds other
-        adapters than the method's; the method is none, or does not fit the encoder.
+        adapters than the method's; the method is none, or does not fit the encoder; a pattern
+        matches no layer, or one that cannot be a site.
 
     Example:
     >>> encoder = adapt(load_encoder("uncased_L-12_H-768_A-12"), AdapterConfig(64))
     >>> pooled = encoder(encoder.inputs)["pooled_output"]
-    >>> model = Any(encoder.inputs, tf_keras.layers.Dense(3)(pooled))
+    >>> model = tf_keras.Model(encoder.inputs, tf_keras.layers.Dense(3)(pooled))
 
     Reference:
       Houlsby et al. 2019, sections 2.1 and 3.
     """
+    binding = binding_of(encoder)
+    if sites is None or binding.sites_of(encoder) == _listed(sites):
+        return _adapt(encoder, method)
+    if is_adapted(encoder):
+        raise ValueError(
+            "`sites` of an adapted model must be those that it has. Take its adapters out with "
+            f"`remove_adapter(encoder)` first. Received: sites={sites!r}, not "
+            f"{binding.sites_of(encoder)}"
+        )
+    binding.choose_sites(encoder, sites)
+    try:
+        return _adapt(encoder, method)
+    except Exception:
+        binding.choose_sites(encoder, None)
+        raise
+
+
+def _listed(sites: str | Sequence[str]) -> list[str]:
+    return [sites] if isinstance(sites, str) else list(sites)
+
+
+def _adapt(encoder: Any, method: Method | AdapterConfig | str) -> Any:
     host_of(encoder)
     method = _meant(encoder, method)
     present = insertion_of(encoder)

@@ -28,7 +28,7 @@ def add_adapters(encoder: Any, config: AdapterConfig) -> Any:
     the models that it is in, and what they have traced goes on without the adapters.
 
     Args:
-      encoder: one of the `official.nlp.modeling.networks` in `hosts.table.HOSTS`.
+      encoder: one that a host knows.
       config: which adapters, and where. An `AlbertEncoder`'s layers share their block, and
         so they share its adapters. A `MobileBERTEncoder` gets one after each of a block's
         stacked feed-forward networks, as wide as the block's bottleneck.

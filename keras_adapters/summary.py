@@ -110,7 +110,7 @@ def adapter_summary(encoder: Any) -> AdapterSummary:
     """Says what an encoder holds: the method, what is inserted where, how much trains.
 
     Args:
-      encoder: a built encoder of one of the classes in `hosts.table.HOSTS`; one that no
+      encoder: a built encoder that a host knows; one that no
         method was applied to has the method `None` and nothing at its sites.
 
     Returns:

@@ -21,6 +21,7 @@ __all__ = [
     "build",
     "check_class",
     "check_not_compiled",
+    "choose_sites",
     "host_of",
     "insert",
     "is_encoder",
@@ -29,6 +30,7 @@ __all__ = [
     "make_layer",
     "path_of",
     "share_trainability",
+    "sites_of",
     "sketching",
     "state_of",
     "take_out",
@@ -72,6 +74,20 @@ def trace_anew(model: tf_keras.layers.Layer) -> None:
         if isinstance(inner, tf_keras.Model):
             inner.predict_function = inner.test_function = inner.train_function = None
             inner.train_tf_function = None
+
+
+def choose_sites(encoder: tf_keras.layers.Layer, sites: object) -> None:
+    """Raises a ValueError: hosts alone know the sites of their encoders here."""
+    if sites is not None:
+        raise ValueError(
+            "`sites` are of Keras 3 models; those of tf-models-official's encoders are known. "
+            f"Received: sites={sites!r} with a {type(encoder).__name__}"
+        )
+
+
+def sites_of(encoder: tf_keras.layers.Layer) -> None:
+    """Returns None: no sites can be named here."""
+    return None
 
 
 def is_encoder(layer: tf_keras.layers.Layer) -> bool:

@@ -21,11 +21,11 @@ from keras_adapters.model_garden.wrapping import (
     ProjectionThenAdapter,
     TellsInput,
     TellsOutput,
-    Wire,
     become,
     become_again,
 )
 from keras_adapters.planning import Planned
+from keras_adapters.wire import Wire
 
 
 def insert(planned: Iterable[Planned]) -> None:
