@@ -1,7 +1,7 @@
-"""The class of models that a method was applied to: their config and weight files tell of it.
+"""The class of models that a method was applied to: their config tells of it.
 
 A model becomes one in place, by a swap of its class. So saving and reloading keeps what was
-inserted and what is frozen, and a plain model refuses a file of weights that has adapters.
+inserted and what is frozen.
 """
 
 from __future__ import annotations
@@ -13,27 +13,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_adapters.fingerprint import Base
-from keras_adapters.host import inner_layers
+from keras_adapters.keras_hub.guards import told_by_model
 from keras_adapters.keras_hub.hosting import choose_sites, sites_of
 from keras_adapters.keras_hub.insertion import insert
-from keras_adapters.keras_hub.layers import is_inserted
 from keras_adapters.keras_hub.wrapping import become_again, derived, register_as, set_class
 from keras_adapters.methods.method import Method
 from keras_adapters.original import Adapted, Original, freeze_parts, frozen_parts
 from keras_adapters.planning import plan
 
 NAME = "keras_adapters>AdaptedModel"
-_MARK = "keras_adapters"  # In a file of weights, beside the model's own variables.
 
 
 class AdaptedModel(Adapted):
-    """What a model gains with a method: a config and weight files that tell of it."""
-
-    # Whether the file of weights that is being read is one without adapters.
-    _reads_plain = False
+    """What a model gains with a method: a config that tells of it."""
 
     def get_config(self) -> dict[str, Any]:
         """Returns the plain model's own description, the method, the sites and what is frozen."""
@@ -62,29 +56,6 @@ class AdaptedModel(Adapted):
         become_adapted(model, method, Original(None, (), base))
         freeze_parts(model, config["frozen"])
         return model
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the model's own variables, and the method, which a plain model cannot read."""
-        super().save_own_variables(store)
-        store[_MARK] = np.frombuffer(self.method.to_json().encode(), "uint8")
-
-    def load_own_variables(self, store: Any) -> None:
-        """Loads the model's own variables; a file without adapters leaves those that are there.
-
-        Raises:
-          ValueError: the file's adapters are of other settings.
-        """
-        values = {name: store[name] for name in list(store.keys())}
-        mark = values.pop(_MARK, None)
-        object.__setattr__(self, "_reads_plain", mark is None)
-        if mark is not None:
-            inside = Method.from_json(bytes(np.asarray(mark, "uint8")).decode()).insertion
-            if inside != self.method.insertion:
-                raise ValueError(
-                    f"the file of weights is of a model with other adapters than {self.name!r}."
-                    f"\n  model: {self.method.insertion}\n  file:  {inside}"
-                )
-        super().load_own_variables(values)
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         """Raises a ValueError: LoRA would freeze the adapters and go unsaved with them."""
@@ -125,7 +96,8 @@ def _as_plain(model: keras.Model) -> Iterator[None]:
     adapted = type(model)
     set_class(model, adapted.plain_class)
     try:
-        yield
+        with told_by_model():
+            yield
     finally:
         set_class(model, adapted)
 
@@ -137,30 +109,11 @@ def become_adapted(encoder: keras.Model, method: Method, original: Original) -> 
     # Past Keras, which would track the values inside.
     object.__setattr__(encoder, "method", method)
     object.__setattr__(encoder, "original", original)
-    for layer in inner_layers(encoder):
-        if is_inserted(layer):
-            for owner in (layer, *inner_layers(layer)):
-                _guard(owner, encoder)
-
-
-def _guard(layer: keras.layers.Layer, encoder: keras.Model) -> None:
-    """Lets an inserted layer keep its values where a plain model's file is read or quantised."""
-
-    def load_own_variables(store: Any) -> None:
-        if not (encoder._reads_plain and not len(store.keys())):
-            type(layer).load_own_variables(layer, store)
-
-    def quantize(*args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("adapters stay float")
-
-    object.__setattr__(layer, "load_own_variables", load_own_variables)
-    object.__setattr__(layer, "quantize", quantize)
 
 
 def become_plain(encoder: keras.Model) -> None:
     """Undoes `become_adapted`; what was inserted must be out."""
     for name in ("method", "original"):
         object.__delattr__(encoder, name)
-    vars(encoder).pop("_reads_plain", None)
     choose_sites(encoder, None)
     become_again(encoder)

@@ -7,12 +7,15 @@ variables or its files, `wrapping` says.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 
 from keras_adapters.bindings import host_of
 from keras_adapters.host import Site, inserted_at
+from keras_adapters.keras_hub.guards import guard, unguard
 from keras_adapters.keras_hub.layers import make_layer
 from keras_adapters.keras_hub.wrapping import (
     NormThenAdapter,
@@ -31,6 +34,7 @@ _TELLS = {"input": TellsInput, "output": TellsOutput}
 
 def insert(planned: Iterable[Planned]) -> None:
     """Puts layers where they were planned to be."""
+    planned = list(planned)
     for place in planned:
         site, layer = place.site, place.layer
         if place.reads == "normalised":
@@ -41,6 +45,14 @@ def insert(planned: Iterable[Planned]) -> None:
             wire = Wire()
             become(site.input.layer, _TELLS[site.input.side], wire=wire)
         become(site.end, ThenAdapter, layer, wire)
+    for block in {id(place.block): place.block for place in planned}.values():
+        inside = [place.layer for place in planned if place.block is block]
+        guard(block, inside, json.dumps([_settings(layer) for layer in inside]))
+
+
+def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
+    kept = layer.get_config().items()
+    return {name: value for name, value in kept if name not in ("name", "trainable", "dtype")}
 
 
 def make_at(
@@ -91,3 +103,4 @@ def take_out(encoder: keras.layers.Layer) -> None:
             for layer in (site.input.layer, site.end, site.after and site.after.layer):
                 if layer is not None:
                     become_again(layer)
+        unguard(block)
