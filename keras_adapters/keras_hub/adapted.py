@@ -64,13 +64,6 @@ class AdaptedModel(Adapted):
             "LoRA adds is no part of its adapter. Take the adapters out with `remove_adapter`"
         )
 
-    def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Raises a ValueError: the base would not be the adapters' base any more."""
-        raise ValueError(
-            f"`quantize` must be called on a plain model: {self.name!r} is adapted, and its "
-            "adapters fit the base as it is. Take them out with `remove_adapter`"
-        )
-
     def save_to_preset(self, *args: Any, **kwargs: Any) -> None:
         """Raises a ValueError: a preset holds a plain backbone."""
         raise ValueError(
@@ -102,10 +95,21 @@ def _as_plain(model: keras.Model) -> Iterator[None]:
         set_class(model, adapted)
 
 
+def _refuse_to_quantize(*args: Any, **kwargs: Any) -> None:
+    """Raises a ValueError: the base would not be the adapters' base any more."""
+    raise ValueError(
+        "`quantize` must be called on a plain model: this one is adapted, and its adapters fit the "
+        "base as it is. Take them out with `remove_adapter`"
+    )
+
+
 def become_adapted(encoder: keras.Model, method: Method, original: Original) -> None:
     """Makes a model one whose config tells of a method, or tells of another from now on."""
     if not isinstance(encoder, AdaptedModel):
         set_class(encoder, _adapted(type(encoder)))
+        # Keras gives each layer a `quantize` of its own.
+        object.__setattr__(encoder, "_plain_quantize", encoder.quantize)
+        object.__setattr__(encoder, "quantize", _refuse_to_quantize)
     # Past Keras, which would track the values inside.
     object.__setattr__(encoder, "method", method)
     object.__setattr__(encoder, "original", original)
@@ -113,7 +117,8 @@ def become_adapted(encoder: keras.Model, method: Method, original: Original) -> 
 
 def become_plain(encoder: keras.Model) -> None:
     """Undoes `become_adapted`; what was inserted must be out."""
-    for name in ("method", "original"):
+    object.__setattr__(encoder, "quantize", encoder._plain_quantize)
+    for name in ("method", "original", "_plain_quantize"):
         object.__delattr__(encoder, name)
     choose_sites(encoder, None)
     become_again(encoder)

@@ -2,22 +2,24 @@
 
 A model may take the layers of an adapted one without the model itself, as
 `keras.Model(backbone.inputs, backbone.outputs)` does. Then nothing but those layers can tell of
-what is in them: a block with adapters has no config of its own, and marks its file of weights.
+what is in them: a block with adapters has no config of its own, and a file of weights has marks
+in the parts of its layers, which a layer without adapters refuses as weights that it lacks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_adapters.host import inner_layers
+from keras_adapters.variables import owners
 
-_MARK = "keras_adapters"  # In a block's part of a file of weights.
+_MARK = "keras_adapters"
 _GUARDED = ("get_config", "save_own_variables", "load_own_variables")
 
 
@@ -40,16 +42,15 @@ def told_by_model() -> Iterator[None]:
         _TOLD.by_model = before
 
 
-def guard(block: keras.layers.Layer, inserted: Iterable[keras.layers.Layer], about: str) -> None:
+def guard(block: keras.layers.Layer, holders: Iterable[keras.layers.Layer]) -> None:
     """Guards a block that holds inserted layers.
 
     Args:
       block: the block.
-      inserted: the layers in it.
-      about: their settings; a file of weights with others is refused.
+      holders: its layers whose `adapter` they are.
     """
+    holders = list(holders)
     kind = type(block)
-    reads_plain = False
 
     def get_config() -> dict[str, Any]:
         if _TOLD.by_model:
@@ -61,45 +62,74 @@ def guard(block: keras.layers.Layer, inserted: Iterable[keras.layers.Layer], abo
             "`keras_adapters.save_adapter`"
         )
 
+    object.__setattr__(block, "get_config", get_config)
+    for holder in holders:
+        _guard_inserted(holder.adapter, _mark(holder, _settings(holder.adapter)))
+    # Keras forgives a layer that fails where it finds it a second time, without weights to lack.
+    inserted = {id(layer) for holder in holders for layer in owners([holder])}
+    others = [layer for layer in owners([block]) if id(layer) not in inserted]
+    if others:
+        _mark(others[0], "")
+
+
+def _settings(layer: keras.layers.Layer) -> str:
+    kept = layer.get_config().items()
+    return str({name: v for name, v in kept if name not in ("name", "trainable", "dtype")})
+
+
+def _mark(layer: keras.layers.Layer, about: str) -> Callable[[], bool]:
+    """Makes a layer mark its part of a file; returns a function that says if the last had one.
+
+    Args:
+      layer: the layer.
+      about: the mark; a file with another is refused.
+    """
+    kind = type(layer)
+    found: str | None = None
+
     def save_own_variables(store: Any) -> None:
-        kind.save_own_variables(block, store)
-        store[_MARK] = np.frombuffer(about.encode(), "uint8")
+        kind.save_own_variables(layer, store)
+        store[_MARK] = np.frombuffer(f" {about}".encode(), "uint8")
 
     def load_own_variables(store: Any) -> None:
-        nonlocal reads_plain
+        nonlocal found
         values = {name: store[name] for name in list(store.keys())}
         mark = values.pop(_MARK, None)
-        reads_plain = mark is None
-        found = None if reads_plain else bytes(np.asarray(mark, "uint8")).decode()
+        found = None if mark is None else bytes(np.asarray(mark, "uint8")).decode()[1:]
         if found not in (None, about):
             raise ValueError(
-                f"the file of weights has other adapters in {block.path!r} than the model.\n"
+                f"the file of weights has another adapter at {layer.name!r} than the model.\n"
                 f"  model: {about}\n  file:  {found}"
             )
-        kind.load_own_variables(block, values)
+        kind.load_own_variables(layer, values)
 
-    for function in (get_config, save_own_variables, load_own_variables):
-        object.__setattr__(block, function.__name__, function)
-    for layer in inserted:
-        for owner in (layer, *inner_layers(layer)):
-            _guard_inserted(owner, lambda: reads_plain)
-
-
-def _guard_inserted(layer: keras.layers.Layer, reads_plain: Any) -> None:
-    """Lets an inserted layer keep its values where a plain model's file is read or quantised."""
-
-    def load_own_variables(store: Any) -> None:
-        if store.keys() or not reads_plain():
-            type(layer).load_own_variables(layer, store)
-
-    def quantize(*args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("adapters stay float")
-
+    object.__setattr__(layer, "save_own_variables", save_own_variables)
     object.__setattr__(layer, "load_own_variables", load_own_variables)
-    object.__setattr__(layer, "quantize", quantize)
+    return lambda: found is not None
+
+
+def _guard_inserted(inserted: keras.layers.Layer, marked: Callable[[], bool]) -> None:
+    """Lets inserted layers keep their values where a plain model's file is read or quantised."""
+
+    def guarded(layer: keras.layers.Layer) -> None:
+        def load_own_variables(store: Any) -> None:
+            if marked() or store.keys():
+                type(layer).load_own_variables(layer, store)
+
+        object.__setattr__(layer, "load_own_variables", load_own_variables)
+        object.__setattr__(layer, "quantize", _stay_float)
+
+    for layer in (inserted, *inner_layers(inserted)):
+        guarded(layer)
+
+
+def _stay_float(*args: Any, **kwargs: Any) -> None:
+    """Raises what makes `Model.quantize` leave a layer as it is."""
+    raise NotImplementedError("adapters stay float")
 
 
 def unguard(block: keras.layers.Layer) -> None:
     """Makes a block, from which the inserted layers are taken, one that tells all of itself."""
-    for name in _GUARDED:
-        vars(block).pop(name, None)
+    for layer in (block, *inner_layers(block)):
+        for name in _GUARDED:
+            vars(layer).pop(name, None)

@@ -7,9 +7,7 @@ variables or its files, `wrapping` says.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import keras
 
@@ -38,21 +36,20 @@ def insert(planned: Iterable[Planned]) -> None:
     for place in planned:
         site, layer = place.site, place.layer
         if place.reads == "normalised":
-            become(site.after.layer, NormThenAdapter, layer)
+            become(_holder(place), NormThenAdapter, layer)
             continue
         wire = None
         if place.reads == "input":
             wire = Wire()
             become(site.input.layer, _TELLS[site.input.side], wire=wire)
-        become(site.end, ThenAdapter, layer, wire)
+        become(_holder(place), ThenAdapter, layer, wire)
     for block in {id(place.block): place.block for place in planned}.values():
-        inside = [place.layer for place in planned if place.block is block]
-        guard(block, inside, json.dumps([_settings(layer) for layer in inside]))
+        guard(block, [_holder(place) for place in planned if place.block is block])
 
 
-def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
-    kept = layer.get_config().items()
-    return {name: value for name, value in kept if name not in ("name", "trainable", "dtype")}
+def _holder(place: Planned) -> keras.layers.Layer:
+    """Returns the layer in which an inserted one is."""
+    return place.site.after.layer if place.reads == "normalised" else place.site.end
 
 
 def make_at(
