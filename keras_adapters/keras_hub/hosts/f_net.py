@@ -9,13 +9,11 @@ import keras
 import keras_hub
 
 from keras_adapters.keras_hub.hosts.bert import BertHost
+from keras_adapters.methods.bottleneck import AdapterConfig
 
 
 class FNetHost(BertHost):
-    """`FNetBackbone`. No layer ends its mixing, so that the feed-forward network's is its one site.
-
-    All names are those of tf-models-official's `FNet`.
-    """
+    """`FNetBackbone`. No layer ends its mixing, so that a block has the one site behind it."""
 
     family = "fnet"
     block_classes = (keras_hub.layers.FNetEncoder,)
@@ -30,6 +28,14 @@ class FNetHost(BertHost):
         "output/layer_norm": "_output_layer_norm",
     }
     rows = (("feed_forward", "_intermediate_dense", "_output_dropout", "_output_layer_norm"),)
+
+    def check_insertion(self, encoder: keras.Model, config: AdapterConfig) -> None:
+        """Raises a ValueError if an adapter would stand nowhere."""
+        if "feed_forward" not in config.places:
+            raise ValueError(
+                f"`places` must name 'feed_forward' for {self.encoder_class.__name__}: no layer "
+                f"ends the mixing of its blocks. Received: places={config.places}"
+            )
 
     def normalises_last(self, block: keras.layers.Layer) -> bool:
         """Says that the block normalises after its residual additions."""
