@@ -61,14 +61,16 @@ def _attributes(holder: keras.layers.Layer) -> Mapping[int, str]:
     """Returns where a layer keeps others, by their ids; nothing for a model that is a graph."""
     if hasattr(holder, "_functional") or hasattr(holder, "_operations"):
         return {}
-    # The lists that Keras itself keeps are there in any layer; PyTorch has a dictionary too.
+    # What Keras keeps for itself is there in any layer; its backends have more.
     usual = vars(keras.layers.Layer())
     own = {name: value for name, value in vars(holder).items() if name not in usual}
     own |= vars(holder).get("_modules", {})
     found: dict[int, str] = {}
     for name, value in own.items():
-        for path, layer in _layers_in(value, name):
-            found.setdefault(id(layer), path)
+        for path, layer in _layers_in(value, name) if not name.startswith("_self_") else ():
+            known = found.setdefault(id(layer), path)
+            # The order of attributes is a backend's own.
+            found[id(layer)] = min(known, path, key=lambda path: (path.count("/"), path))
     return found
 
 

@@ -1,8 +1,10 @@
 """Any Keras 3 model: which layers are sites, and how all of it is named."""
 
 import functools
+import hashlib
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 
@@ -36,7 +38,9 @@ def graph_transformer():
 class Block(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        self.all = []
         self.attention = keras.layers.MultiHeadAttention(2, 4)
+        self.all.append(self.attention)
         self.norms = [keras.layers.LayerNormalization(), keras.layers.LayerNormalization()]
         self.mlp = {"up": keras.layers.Dense(16, "gelu"), "down": keras.layers.Dense(WIDTH)}
         self.dropout = keras.layers.Dropout(0.1)
@@ -127,6 +131,17 @@ def test_names_do_not_depend_on_what_the_process_has_made(kind):
     assert hosts[0].architecture(first) == hosts[1].architecture(again)
     for one, other in zip(sites_of(hosts[0], first), sites_of(hosts[1], again), strict=True):
         assert (one.name, one.width) == (other.name, other.width)
+
+
+# A hash of the names and shapes of each model's variables, on any backend: it must never change.
+NAMES = {"functional": "2fdf0efe00b6", "class": "77d014b64f4d", "mobile_net": "28123da055cc"}
+
+
+@each
+def test_names_stay(kind):
+    model = built(kind)
+    shapes = sorted((n, list(s)) for n, s in named(SitesHost(model, SITES[kind]), model).items())
+    assert hashlib.sha256(str(shapes).encode()).hexdigest()[:12] == NAMES[kind]
 
 
 def test_a_reloaded_model_is_the_same(tmp_path):
@@ -221,6 +236,9 @@ class Holder(keras.layers.Layer):
         self.first = keras.layers.Dense(4)
         self.second = keras.layers.Dropout(0.1)
         self.unused = keras.layers.Dropout(0.1)
+
+    def build(self, shape):
+        self.first.build(shape)
 
     def call(self, x):
         return self.function(self, x)
@@ -354,6 +372,17 @@ def test_settings_that_need_a_sub_layer_are_refused():
         host.check_insertion(model, AdapterConfig(4, form="parallel"))
     with pytest.raises(ValueError, match="`places` are of a Transformer's block"):
         host.check_insertion(model, AdapterConfig(4, places=("attention",)))
+
+
+def test_a_backbone_without_a_host_and_a_task_have_sites(hub):
+    backbone = keras_hub.models.BloomBackbone(50, 2, 2, 16, 24, max_sequence_length=32)
+    host = SitesHost(backbone, "*/mlp_output_dense")
+    assert [site.width for site in sites_of(host, backbone)] == [16, 16]
+    variables = name_variables(host.embedding_parts(backbone)).values()
+    assert sorted(map(id, variables)) == sorted(map(id, backbone.weights))
+    task = keras_hub.models.RobertaTextClassifier(hub.build("roberta"), 3, preprocessor=None)
+    host = SitesHost(task, "roberta_backbone/*/feedforward_dropout")
+    assert [site.name for site in sites_of(host, task)] == ["feedforward_dropout"] * 2
 
 
 class TwoInputs(keras.Model):

@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 
+from keras_adapters import AdapterConfig
 from keras_adapters.keras_hub.hosts.table import HOSTS, host_of
 
 # For each backbone, a hash of the names and shapes of its variables, which adapter files hold: it
@@ -235,3 +236,11 @@ def test_what_is_no_host_is_refused_with_the_list(hub):
     )
     with pytest.raises(ValueError, match="Received: BertBackbone of OtherEncoder"):
         host_of(encoder)
+
+
+def test_an_f_net_has_no_place_after_its_mixing(hub):
+    encoder = hub.shared("f_net")
+    host = host_of(encoder)
+    host.check_insertion(encoder, AdapterConfig(4))
+    with pytest.raises(ValueError, match=r"must name 'feed_forward' for FNetBackbone"):
+        host.check_insertion(encoder, AdapterConfig(4, places=("attention",)))
