@@ -1,0 +1,1 @@
+"""Hosts built on Keras 3: the backbones of KerasHub."""
