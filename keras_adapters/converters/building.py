@@ -11,7 +11,7 @@ from official.modeling import activations
 from official.nlp.modeling import networks
 
 from keras_adapters.converters.stored import StoredTensor
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": activations.gelu, "relu": "relu", "silu": "silu"}
 
