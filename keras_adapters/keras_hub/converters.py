@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_adapters.converters import configs, reading
 from keras_adapters.converters.formats import EncoderCheckpoint, recognise
+from keras_adapters.keras_hub.exact_bert import ExactBertBackbone
 from keras_adapters.methods.checks import whole_number
 from keras_adapters.vocabulary import read_vocabulary
 
@@ -26,59 +27,6 @@ _INPUTS = {
     "padding_mask": "input_mask",
     "segment_ids": "input_type_ids",
 }
-
-
-@keras.saving.register_keras_serializable(package="keras_adapters", name="ExactBertBackbone")
-class ExactBertBackbone(keras_hub.models.BertBackbone):
-    """A `keras_hub.models.BertBackbone` with an activation and an epsilon of its own.
-
-    They are part of its config, and so of a `.keras` file, a preset and a clone. Weight files
-    are those of a `BertBackbone`, whose name it has.
-
-    Args:
-      *args: those of `keras_hub.models.BertBackbone`.
-      activation: the feed-forward networks', as `keras.activations.get` takes it; `None` is
-        `BertBackbone`'s own, gelu by tanh.
-      layer_norm_epsilon: every LayerNorm's.
-      **kwargs: those of `keras_hub.models.BertBackbone`.
-
-    Example:
-    >>> backbone = ExactBertBackbone(30522, 12, 12, 768, 3072, activation="gelu")
-    >>> keras.models.clone_model(backbone).layer_norm_epsilon
-    1e-12
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        activation: Any = None,
-        layer_norm_epsilon: float = 1e-12,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        if activation is None:
-            activation = self.transformer_layers[0].activation
-        self.activation = keras.activations.get(activation)
-        self.layer_norm_epsilon = layer_norm_epsilon
-        self.embeddings_layer_norm.epsilon = layer_norm_epsilon
-        for block in self.transformer_layers:
-            block.activation = self.activation
-            block._feedforward_intermediate_dense.activation = self.activation
-            block.layer_norm_epsilon = layer_norm_epsilon
-            block._self_attention_layer_norm.epsilon = layer_norm_epsilon
-            block._feedforward_layer_norm.epsilon = layer_norm_epsilon
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments."""
-        return {
-            **super().get_config(),
-            "activation": keras.activations.serialize(self.activation),
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-        }
-
-
-# Keras names layers, and their places in weight files, after their class.
-ExactBertBackbone.__name__ = keras_hub.models.BertBackbone.__name__
 
 
 def load_backbone(
