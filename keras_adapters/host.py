@@ -136,6 +136,7 @@ class Host:
         blocks = self.blocks(encoder)
         parts = [*self.embedding_parts(encoder)]
         parts += [part for block in blocks for part in self.block_parts(block)]
+        parts += self.top_parts(encoder)
         norms = [layer for _, layer in parts if isinstance(layer, self.norm_classes)]
         pooler = self.pooler(encoder)
         return {

@@ -1,0 +1,230 @@
+"""What a host of KerasHub's tells of a backbone is so: a row for each class."""
+
+import hashlib
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+
+from keras_adapters.keras_hub.hosts.table import HOSTS, host_of
+
+# For each backbone, a hash of the names and shapes of its variables, which adapter files hold: it
+# must never change.
+NAMES = {
+    "bert": "",
+    "roberta": "",
+    "xlm_roberta": "",
+    "distil_bert": "",
+    "electra": "",
+    "albert": "",
+    "deberta_v3": "",
+    "f_net": "",
+    "vit": "",
+    "gpt2": "",
+    "opt": "",
+    "llama": "",
+    "llama3": "",
+    "mistral": "",
+    "qwen": "",
+    "qwen3": "",
+}
+NORM_FIRST = {"vit", "gpt2", "opt", "llama", "llama3", "mistral", "qwen", "qwen3"}
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def parts_of(encoder):
+    host = host_of(encoder)
+    yield from host.embedding_parts(encoder)
+    for index, block in enumerate(dict.fromkeys(host.blocks(encoder))):
+        yield from ((f"layer_{index}/{part}", layer) for part, layer in host.block_parts(block))
+    yield from host.top_parts(encoder)
+
+
+def named_variables(encoder):
+    """Names of variables and these, a pair for each time that a part holds one itself."""
+    for prefix, layer in parts_of(encoder):
+        inner = {id(v) for child in layer._layers for v in child.weights}
+        for variable in layer.weights:
+            if id(variable) not in inner:
+                yield f"{prefix}/{variable.name}".removesuffix("/embeddings"), variable
+
+
+def shapes_of(encoder):
+    return sorted((name, list(variable.shape)) for name, variable in named_variables(encoder))
+
+
+def test_every_host_has_a_row(hub):
+    assert list(NAMES) == list(hub.classes)
+    assert {getattr(keras_hub.models, cls) for cls in hub.classes.values()} == set(HOSTS)
+
+
+@each
+def test_the_parts_hold_every_variable_once_by_names_that_stay(name, hub):
+    encoder = hub.build(name)
+    named = list(named_variables(encoder))
+    assert sorted(id(v) for _, v in named) == sorted(id(v) for v in encoder.weights)
+    assert len(dict(named)) == len(named)
+    shapes = shapes_of(encoder)
+    assert shapes_of(hub.build(name)) == shapes
+    assert hashlib.sha256(str(shapes).encode()).hexdigest()[:12] == NAMES[name]
+
+
+@each
+def test_norms_are_the_norms(name, hub):
+    encoder = hub.build(name)
+    host = host_of(encoder)
+    norms = {layer for part, layer in parts_of(encoder) if part.endswith("layer_norm")}
+    assert host.norms(encoder) == norms
+    assert host.pooler(encoder) is getattr(encoder, "pooled_dense", None)
+
+
+def watch(layers, monkeypatch):
+    """Returns what layers take and give from now on, by layer and side."""
+    seen = {}
+
+    def watched(layer):
+        call = layer.call
+
+        def wrapper(*args, **kwargs):
+            # A keyword that is given stands for the first argument, as attention's `query`.
+            seen[layer, "input"] = args[0] if args else next(iter(kwargs.values()))
+            seen[layer, "output"] = call(*args, **kwargs)
+            return seen[layer, "output"]
+
+        return wrapper
+
+    for layer in layers:
+        monkeypatch.setattr(layer, "call", watched(layer))
+    return seen
+
+
+def assert_close(first, second):
+    first, second = map(keras.ops.convert_to_numpy, (first, second))
+    np.testing.assert_allclose(first, second, atol=2e-5)
+
+
+@each
+def test_sites_are_true(name, hub, monkeypatch):
+    """The tensors that a site tells of are those of its residual addition."""
+    encoder = hub.build(name)
+    hub.disturb(encoder.weights)
+    host = host_of(encoder)
+    blocks = list(dict.fromkeys(host.blocks(encoder)))
+    assert len(blocks) == (1 if name == "albert" else 2)
+    sites = {block: host.sites(block) for block in blocks}
+    places = {"f_net": ["feed_forward"]}.get(name, ["attention", "feed_forward"])
+    told = [site for block in blocks for site in sites[block]]
+    layers = {site.input.layer for site in told} | {site.end for site in told} | set(blocks)
+    layers |= {site.after.layer for site in told if site.after}
+    seen = watch(layers, monkeypatch)
+    hub.states(encoder)
+    monkeypatch.undo()
+    for block in blocks:
+        assert [site.name for site in sites[block]] == [site.place for site in told[: len(places)]]
+        assert [site.place for site in sites[block]] == places
+        assert host.normalises_last(block) == (name not in NORM_FIRST)
+        parts = dict(host.block_parts(block))
+        stream = seen[block, "input"]
+        for site, norm in zip(sites[block], ("attention", "output"), strict=False):
+            norm = parts[f"{norm}/layer_norm"]
+            given, end = seen[site.input.layer, site.input.side], seen[site.end, "output"]
+            assert end.shape[-1] == site.width == 16
+            if name in NORM_FIRST:
+                assert site.after is None
+                assert_close(given, norm(stream))
+                stream = stream + end
+            else:
+                assert site.after.side == "output"
+                stream = seen[site.after.layer, "output"]
+                assert_close(stream, site.after.layer(given + end))
+        assert_close(seen[block, "output"], stream)
+
+
+@each
+def test_what_ends_a_sub_layer_is_called_once_for_each_call_of_its_block(name, hub, monkeypatch):
+    encoder = hub.build(name)
+    host = host_of(encoder)
+    blocks = host.blocks(encoder)
+    ends = {site.end: [] for block in blocks for site in host.sites(block)}
+
+    def counted(layer):
+        call = layer.call
+        return lambda *args, **kwargs: (ends[layer].append(1), call(*args, **kwargs))[1]
+
+    for end in ends:
+        monkeypatch.setattr(end, "call", counted(end))
+    hub.states(encoder)
+    assert {len(calls) for calls in ends.values()} == {len(blocks) // len(set(blocks))}
+
+
+CHANGES = {
+    "heads": ("bert", {"num_heads": 4}),
+    "heads of deberta": ("deberta_v3", {"num_heads": 4}),
+    "positions in buckets": ("deberta_v3", {"max_sequence_length": 64}),
+    "heads of vit": ("vit", {"num_heads": 4}),
+    "norm_epsilon": ("llama", {"layer_norm_epsilon": 1e-5}),
+    "rope": ("llama", {"rope_max_wavelength": 500000}),
+    "rope scaled": (
+        "llama3",
+        {
+            "rope_frequency_adjustment_factor": 8,
+            "rope_low_freq_factor": 1,
+            "rope_high_freq_factor": 4,
+            "rope_pretraining_sequence_length": 16,
+        },
+    ),
+    "sliding window": ("mistral", {"sliding_window": 4}),
+    "no sliding window": ("mistral", {"sliding_window": None}),
+    "sliding window of qwen": ("qwen", {"use_sliding_window_attention": True}),
+    "sliding window of qwen3": ("qwen3", {"sliding_window_size": 4}),
+    "rope of qwen": ("qwen", {"rope_scaling_factor": 2.0}),
+}
+
+
+@pytest.mark.parametrize(("name", "changes"), CHANGES.values(), ids=CHANGES)
+def test_the_architecture_tells_what_the_variables_do_not(name, changes, hub):
+    plain = hub.build(name)
+    told = host_of(plain).architecture(plain)
+    again = hub.build(name, dropout=0.3) if name != "vit" else hub.build(name, dropout_rate=0.3)
+    assert host_of(again).architecture(again) == told
+    other = hub.build(name, **changes)
+    assert host_of(other).architecture(other) != told
+
+
+def test_an_activation_is_told_by_what_it_computes(hub):
+    encoder = hub.build("bert")
+    host = host_of(encoder)
+    assert host.architecture(encoder)["activation"] == "gelu_tanh"
+    for block in encoder.transformer_layers:
+        block._feedforward_intermediate_dense.activation = keras.activations.gelu
+    assert host.architecture(encoder)["activation"] == "gelu"
+    encoder.transformer_layers[1]._feedforward_intermediate_dense.activation = keras.layers.ReLU()
+    assert host.architecture(encoder)["activation"] == ["gelu", "relu"]
+    encoder.transformer_layers[1]._feedforward_intermediate_dense.activation = keras.layers.PReLU()
+    encoder(hub.inputs(encoder))
+    with pytest.raises(ValueError, match="must hold no variables"):
+        host.architecture(encoder)
+
+
+def test_a_class_of_ones_own_is_a_host_as_the_one_it_derives_from(hub):
+    class Mine(keras_hub.models.RobertaBackbone):
+        pass
+
+    plain = hub.build("roberta")
+    encoder = Mine(**{k: v for k, v in plain.get_config().items() if k not in ("name", "dtype")})
+    assert host_of(encoder) is HOSTS[keras_hub.models.RobertaBackbone]
+    assert shapes_of(encoder) == shapes_of(plain)
+
+
+def test_what_is_no_host_is_refused_with_the_list(hub):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match=r"BertBackbone, .*Qwen3Backbone\. Received: Functional"):
+        host_of(model)
+    encoder = hub.build("bert")
+    encoder.transformer_layers[1].__class__ = type(
+        "OtherEncoder", (keras_hub.layers.TransformerEncoder,), {}
+    )
+    with pytest.raises(ValueError, match="Received: BertBackbone of OtherEncoder"):
+        host_of(encoder)
