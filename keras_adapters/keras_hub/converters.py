@@ -7,7 +7,7 @@ and so has what its own `from_preset` makes of a Hugging Face folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from keras_adapters.converters import configs, reading
 from keras_adapters.converters.formats import EncoderCheckpoint, recognise
 from keras_adapters.keras_hub.exact_bert import ExactBertBackbone
 from keras_adapters.methods.checks import whole_number
+from keras_adapters.variables import encoder_variables
 from keras_adapters.vocabulary import read_vocabulary
 
 # The activation and the epsilon that KerasHub's own class has.
@@ -58,7 +59,7 @@ def load_backbone(
     config = _read_config(checkpoint)
     tensors = reading.read_tensors(checkpoint, config)
     backbone = _build(config, dtype)
-    for name, variable in _variables(backbone):
+    for name, variable in encoder_variables(backbone).items():
         variable.assign(tensors[name].values().reshape(variable.shape))
     if checkpoint.format == "saved_model":
         from keras_adapters.converters.saved_model import check_outputs
@@ -144,30 +145,6 @@ def _build(config: Mapping[str, Any], dtype: Any) -> keras_hub.models.BertBackbo
         activation=None if activation == _USUAL[0] else activation,
         layer_norm_epsilon=epsilon,
     )
-
-
-def _variables(backbone: keras_hub.models.BertBackbone) -> Iterator[tuple[str, Any]]:
-    """Yields a backbone's variables by the names of `shapes.variable_shapes`."""
-    for prefix, layer in _parts(backbone):
-        for variable in layer.weights:
-            leaf = variable.name
-            yield prefix if leaf.endswith("embeddings") else f"{prefix}/{leaf}", variable
-
-
-def _parts(backbone: keras_hub.models.BertBackbone) -> Iterator[tuple[str, Any]]:
-    yield "embeddings/word", backbone.token_embedding
-    yield "embeddings/position", backbone.position_embedding
-    yield "embeddings/type", backbone.segment_embedding
-    yield "embeddings/layer_norm", backbone.embeddings_layer_norm
-    for index, block in enumerate(backbone.transformer_layers):
-        for name in ("query", "key", "value", "output"):
-            dense = getattr(block._self_attention_layer, f"_{name}_dense")
-            yield f"layer_{index}/attention/{name}", dense
-        yield f"layer_{index}/attention/layer_norm", block._self_attention_layer_norm
-        yield f"layer_{index}/intermediate", block._feedforward_intermediate_dense
-        yield f"layer_{index}/output", block._feedforward_output_dense
-        yield f"layer_{index}/output/layer_norm", block._feedforward_layer_norm
-    yield "pooler", backbone.pooled_dense
 
 
 def _compute(

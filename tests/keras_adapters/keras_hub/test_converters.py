@@ -62,8 +62,11 @@ def write(kind, folder, encoder, config, vocabulary):
     if kind == "hugging_face":
         tensors = {
             hugging_face_name(n): np.ascontiguousarray(
-                v.reshape(flat(n, v.shape)).T if n.endswith("/kernel") else v.reshape(-1)
-                if n.endswith("bias") else v
+                v.reshape(flat(n, v.shape)).T
+                if n.endswith("/kernel")
+                else v.reshape(-1)
+                if n.endswith("bias")
+                else v
             )
             for n, v in values.items()
         }
