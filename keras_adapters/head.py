@@ -44,16 +44,21 @@ def head_variables(model: Any, inside: Mapping[str, Any], stable: bool) -> dict[
 def _counted_anew(model: Any, paths: Iterable[Sequence[str]]) -> dict[str, str]:
     """Returns new names for layers whose names Keras has made of their classes and a number."""
     layers = [model, *inner_layers(model)]
-    automatic = {
-        layer.name
-        for layer in layers
-        if _PREFIX.sub("", _stem(layer.name)).replace("_", "")
-        == type(layer).__name__.replace("_", "").lower()
-    }
-    used = {part for path in paths for part in path} & automatic
+    automatic = {layer.name for layer in layers if is_automatic(layer)}
+    return counted_anew({part for path in paths for part in path} & automatic)
+
+
+def is_automatic(layer: Any) -> bool:
+    """Says whether Keras could have made a layer's name, of its class and a number."""
+    stem = _PREFIX.sub("", _stem(layer.name))
+    return stem.replace("_", "") == type(layer).__name__.replace("_", "").lower()
+
+
+def counted_anew(names: Iterable[str]) -> dict[str, str]:
+    """Returns new names for such names, whose numbers start from none in the same order."""
     counts: dict[str, int] = {}
     renamed = {}
-    for name in sorted(used, key=lambda name: int(_NUMBERED.fullmatch(name)[2] or 0)):
+    for name in sorted(set(names), key=lambda name: int(_NUMBERED.fullmatch(name)[2] or 0)):
         stem = _stem(name)
         count = counts[stem] = counts.get(stem, -1) + 1
         renamed[name] = f"{stem}_{count}" if count else stem

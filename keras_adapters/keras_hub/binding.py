@@ -75,9 +75,13 @@ def trace_anew(model: keras.Model) -> None:
     """
     inside = {id(layer) for layer in (model, *inner_layers(model))}
     for other in gc.get_objects():
-        if not isinstance(other, keras.Model) or not hasattr(other, "_tracker"):
+        # By its type: some objects have a `__class__` that imports what it names.
+        if not issubclass(type(other), keras.Model):
             continue
-        if id(other) in inside or any(id(layer) in inside for layer in other.layers):
+        # One that is just being made has no layers yet.
+        if id(other) in inside or any(
+            id(layer) in inside for layer in vars(other).get("_layers", ())
+        ):
             other.train_function = other.test_function = other.predict_function = None
             if _is_trained(other):
                 other.compiled = False

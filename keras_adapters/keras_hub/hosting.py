@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from keras_adapters.host import Host, names_of
-from keras_adapters.keras_hub.hosts import table
 from keras_adapters.keras_hub.hosts.sites import SitesHost
+
+_REFUSAL = (
+    "`encoder` must be one of these KerasHub backbones, not of a class derived from one: {}; in "
+    "any other Keras model, name the layers to adapt with `sites=...`. Received: {}"
+)
+
+
+def _hosts() -> Mapping[type, Host]:
+    """Returns the hosts of KerasHub's backbones; who has one has imported KerasHub."""
+    if "keras_hub" not in sys.modules:
+        return {}
+    return importlib.import_module("keras_adapters.keras_hub.hosts.table").HOSTS
 
 
 def host_of(encoder: keras.Model) -> Host:
     """Returns the host that knows a model, adapted or not.
 
     Raises:
-      ValueError: no sites were named, and the model is of none of the classes in `table.HOSTS`,
-        or of blocks in which its host knows no place.
+      ValueError: no sites were named, and the model is of no class that has a host, or of blocks
+        in which its host knows no place.
     """
     chosen = vars(encoder).get("_sites_host")
-    return table.host_of(encoder) if chosen is None else chosen
+    if chosen is not None:
+        return chosen
+    hosts = _hosts()
+    for cls in type(encoder).__mro__:
+        if cls in hosts:
+            hosts[cls].check(encoder)
+            return hosts[cls]
+    raise ValueError(_REFUSAL.format(names_of(hosts) or "none", type(encoder).__name__))
 
 
 def choose_sites(encoder: keras.Model, sites: str | Sequence[str] | None) -> None:
@@ -47,9 +67,5 @@ def sites_of(encoder: keras.Model) -> list[str] | None:
 
 def check_class(encoder: keras.Model) -> None:
     """Raises a ValueError if a plain model is of a class that cannot be adapted."""
-    if sites_of(encoder) is None and type(encoder) not in table.HOSTS:
-        raise ValueError(
-            f"`encoder` must be one of these KerasHub backbones: {names_of(table.HOSTS)}, not of "
-            "a class derived from one; of any other Keras model, name the layers with "
-            f"`sites=...`. Received: {type(encoder).__name__}"
-        )
+    if sites_of(encoder) is None and type(encoder) not in _hosts():
+        raise ValueError(_REFUSAL.format(names_of(_hosts()) or "none", type(encoder).__name__))

@@ -13,6 +13,7 @@ import keras
 
 from keras_adapters.bindings import host_of
 from keras_adapters.host import Site, inserted_at
+from keras_adapters.keras_hub.guards import guard, unguard
 from keras_adapters.keras_hub.layers import make_layer
 from keras_adapters.keras_hub.wrapping import (
     NormThenAdapter,
@@ -31,16 +32,24 @@ _TELLS = {"input": TellsInput, "output": TellsOutput}
 
 def insert(planned: Iterable[Planned]) -> None:
     """Puts layers where they were planned to be."""
+    planned = list(planned)
     for place in planned:
         site, layer = place.site, place.layer
         if place.reads == "normalised":
-            become(site.after.layer, NormThenAdapter, layer)
+            become(_holder(place), NormThenAdapter, layer)
             continue
         wire = None
         if place.reads == "input":
             wire = Wire()
             become(site.input.layer, _TELLS[site.input.side], wire=wire)
-        become(site.end, ThenAdapter, layer, wire)
+        become(_holder(place), ThenAdapter, layer, wire)
+    for block in {id(place.block): place.block for place in planned}.values():
+        guard(block, [_holder(place) for place in planned if place.block is block])
+
+
+def _holder(place: Planned) -> keras.layers.Layer:
+    """Returns the layer in which an inserted one is."""
+    return place.site.after.layer if place.reads == "normalised" else place.site.end
 
 
 def make_at(
@@ -91,3 +100,4 @@ def take_out(encoder: keras.layers.Layer) -> None:
             for layer in (site.input.layer, site.end, site.after and site.after.layer):
                 if layer is not None:
                     become_again(layer)
+        unguard(block)

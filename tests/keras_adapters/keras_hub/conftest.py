@@ -1,3 +1,4 @@
+import functools
 import types
 
 import pytest
@@ -47,6 +48,17 @@ def build(name, **changes):
     return cls(**{k: v for k, v in SMALL.items() if k in known} | changes)
 
 
+@functools.cache
+def shared(name):
+    """The tiny backbone of a name, with none of its variables at its initial value.
+
+    No test may change it.
+    """
+    backbone = build(name)
+    disturb(backbone.weights)
+    return backbone
+
+
 def inputs(backbone):
     """Two of the inputs that a tiny backbone takes: images, or texts of which one is padded."""
     import numpy as np
@@ -61,11 +73,15 @@ def inputs(backbone):
 
 def states(backbone):
     """A tiny backbone's `sequence_output` of its `inputs`, an array."""
+    outputs = backbone(inputs(backbone))
+    return array(outputs["sequence_output"] if isinstance(outputs, dict) else outputs)
+
+
+def array(tensor):
+    """A tensor of any backend as an array of NumPy's."""
     import keras
 
-    outputs = backbone(inputs(backbone))
-    outputs = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
-    return keras.ops.convert_to_numpy(outputs)
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def disturb(variables, seed=0):
@@ -81,5 +97,11 @@ def disturb(variables, seed=0):
 def hub():
     """The helpers above, for tests cannot import from a conftest."""
     return types.SimpleNamespace(
-        classes=CLASSES, build=build, inputs=inputs, states=states, disturb=disturb
+        classes=CLASSES,
+        build=build,
+        shared=shared,
+        inputs=inputs,
+        states=states,
+        array=array,
+        disturb=disturb,
     )
