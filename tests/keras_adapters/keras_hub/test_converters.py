@@ -216,6 +216,22 @@ def test_what_is_reloaded_computes_the_same(again, hidden_act, folder, odd, tmp_
     assert_same(arrays(reloaded(inputs)), arrays(backbone(inputs)), atol=1e-6)
 
 
+@pytest.mark.parametrize("again", [reload_keras, inside, in_a_task])
+def test_what_is_adapted_and_reloaded_computes_the_same(again, folder, odd, tmp_path):
+    _, path = folder(hidden_act="gelu", layer_norm_eps=0.1)
+    plain = load_backbone(path)
+    inputs = some_inputs(odd.config)
+    before = arrays(plain(inputs))
+    backbone = ka.adapt(load_backbone(path), ka.AdapterConfig(size=5, init_stddev=0.5))
+    adapted = arrays(backbone(inputs))
+    assert np.abs(adapted["pooled_output"] - before["pooled_output"]).max() > 0.01
+    reloaded = again(backbone, tmp_path)
+    assert isinstance(reloaded, ExactBertBackbone)
+    assert_same(arrays(reloaded(inputs)), adapted, atol=1e-6)
+    assert type(ka.remove_adapter(backbone)) is ExactBertBackbone
+    assert_same(arrays(backbone(inputs)), before, atol=1e-6)
+
+
 def test_a_tasks_preset_with_such_a_backbone_is_refused(folder, tmp_path):
     """KerasHub finds a task by its backbone's class, and knows of none for this one."""
     task = keras_hub.models.BertTextClassifier(load_backbone(folder()[1]), num_classes=3)

@@ -4,6 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 import tf_keras
 
@@ -144,7 +145,7 @@ def assert_moves(start, goal, path, inputs, method):
     ("start", "goal", "name"),
     [
         *(("official", "hub", name) for name in METHODS),
-        *(("hub", "official", name) for name in ("adapters", "gated", "full")),
+        *(("hub", "official", name) for name in ("adapters", "full")),
     ],
 )
 def test_what_one_home_trains_the_other_has(start, goal, name, homes, tmp_path):
@@ -152,7 +153,7 @@ def test_what_one_home_trains_the_other_has(start, goal, name, homes, tmp_path):
     assert_moves(made[start], made[goal], tmp_path / "adapter", some_inputs(), METHODS[name])
 
 
-def test_there_and_back_the_file_is_the_same(homes, tmp_path):
+def test_there_and_back_no_value_has_changed(homes, tmp_path):
     first, second = homes(), homes()
     assert_moves(
         first["official"], second["hub"], tmp_path / "there", some_inputs(), METHODS["adapters"]
@@ -160,9 +161,12 @@ def test_there_and_back_the_file_is_the_same(homes, tmp_path):
     hub = second["hub"]
     ka.save_adapter(tmp_path / "back", hub.model, hub.encoder, {"labels": ["a", "b", "c"]})
     there, back = (
-        (tmp_path / folder / "adapter.safetensors").read_bytes() for folder in ("there", "back")
+        safetensors.numpy.load_file(tmp_path / folder / "adapter.safetensors")
+        for folder in ("there", "back")
     )
-    assert there == back
+    assert there.keys() == back.keys()
+    for name, value in there.items():
+        np.testing.assert_array_equal(back[name], value)
 
 
 def test_another_base_is_refused_across_homes(homes, tmp_path):
@@ -177,16 +181,12 @@ def test_another_base_is_refused_across_homes(homes, tmp_path):
         ka.load_adapter(tmp_path / "adapter", None, usual)
 
 
-@pytest.mark.parametrize(("start", "goal"), [("official", "hub"), ("hub", "official")])
-def test_the_packaged_encoder_on_real_text(start, goal, minilm, tmp_path):
+def test_the_packaged_encoder_on_real_text(minilm, tmp_path):
     texts = ["net profit rose to 12 mln dlrs", "opec cut crude output", "wheat harvest smaller"]
     inputs = load_preprocessor(minilm.folder, 16)(texts * 3)
     inputs = {name: keras.ops.convert_to_numpy(value) for name, value in inputs.items()}
-    made = {
-        "official": Official(ka.load_encoder(minilm.checkpoint)),
-        "hub": Hub(load_backbone(minilm.folder)),
-    }
-    assert_moves(made[start], made[goal], tmp_path / "adapter", inputs, ka.AdapterConfig(size=8))
+    official, hub = Official(ka.load_encoder(minilm.checkpoint)), Hub(load_backbone(minilm.folder))
+    assert_moves(official, hub, tmp_path / "adapter", inputs, ka.AdapterConfig(size=8))
 
 
 def test_both_preprocessors_prepare_alike(minilm):
