@@ -32,9 +32,9 @@ from keras_adapters.adapter_file import AdapterFile, read_adapter, write_adapter
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.saving import collect
 from keras_adapters.multi_task import MultiTaskModel
 from keras_adapters.preprocessor import BertPreprocessor
+from keras_adapters.saving import collect
 from train.encoders.find import EncoderFiles, find_encoder
 from train.objectives.model import build_classifier
 from train.objectives.text.export import export_text_model

@@ -6,7 +6,7 @@ allows, a description in JSON: the method, what the pretrained base was, the cal
 and the versions that wrote it; and a checksum of the description and all tensors. So a reader
 that opens the file has one whole adapter, whatever a writer does meanwhile.
 
-Nothing here knows any Keras: `model_garden.saving` puts models into such files and back.
+Nothing here knows any Keras: `saving` puts models into such files and back.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def _check_fits(folder: AdapterHubFolder, checkpoint: EncoderCheckpoint) -> int:
 
 def _load_base(checkpoint: EncoderCheckpoint) -> Base:
     from keras_adapters.converters.load import load_encoder
-    from keras_adapters.model_garden.adapted import base_of
+    from keras_adapters.original import base_of
 
     base = base_of(load_encoder(checkpoint))
     assert base is not None  # It is not adapted.

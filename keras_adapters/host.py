@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_adapters.activations import activation_name
+from keras_adapters.methods.bottleneck import AdapterConfig
 
 # A part of an encoder: the prefix of its variables' names, and the layer that holds them.
 Part = tuple[str, Any]
@@ -111,10 +112,6 @@ class Host:
         """Returns the layer behind `pooled_output`; None where there is none."""
         raise NotImplementedError
 
-    def inner_layers(self, layer: Any) -> list[Any]:
-        """Returns all layers inside of a layer, at any depth, without itself."""
-        raise NotImplementedError
-
     def architecture(self, encoder: Any) -> dict[str, Any]:
         """Returns what the encoder computes but for its variables, without what is inserted.
 
@@ -173,8 +170,8 @@ class Host:
             site for block in self.blocks(encoder) if block.built for site in self.sites(block)
         )
         inserted = [layer for site in sites if (layer := inserted_at(site)) is not None]
-        others = {id(inner) for layer in inserted for inner in self.inner_layers(layer)}
-        inside = self.inner_layers(encoder)
+        others = {id(inner) for layer in inserted for inner in inner_layers(layer)}
+        inside = inner_layers(encoder)
         norms = (layer for layer in inside if isinstance(layer, self.norm_classes))
         return {layer for layer in norms if id(layer) not in others}
 
@@ -187,6 +184,13 @@ class Host:
                 f"`encoder` must be made of these blocks: {names_of(self.block_classes)}. "
                 f"Received: {self.encoder_class.__name__} of {', '.join(sorted(others))}"
             )
+
+    def check_insertion(self, encoder: Any, config: AdapterConfig) -> None:
+        """Raises a ValueError if the blocks cannot hold layers of settings, but for the usual."""
+
+    def computes_all_positions(self, encoder: Any) -> bool:
+        """Says whether the last block computes every position of its inputs."""
+        return True
 
     def shares_blocks(self, encoder: Any) -> bool:
         """Says whether several of an encoder's layers are one block."""
@@ -204,6 +208,13 @@ class Host:
                 "`encoder` must be built, for it has no variables before: call "
                 f"`encoder(encoder.inputs)` first. Received: {encoder.name!r}, which is not"
             )
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """Returns all layers inside of a layer of either Keras, at any depth, without itself."""
+    if hasattr(layer, "submodules"):  # Those of `tf_keras`; Keras itself may overlook some.
+        return [inner for inner in layer.submodules if hasattr(inner, "count_params")]
+    return layer._flatten_layers(include_self=False)
 
 
 def described_activation(layer: Any, function: Callable[[Any], Any]) -> str:

@@ -19,11 +19,9 @@ from keras_adapters.adapter_file import AdapterFile, read_adapter
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.checks import whole_number
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.adapted import base_of, is_adapted
+from keras_adapters.model_garden.binding import build, check_not_compiled
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.insertion import insert, plan
-from keras_adapters.model_garden.saving import check_base
-from keras_adapters.model_garden.splice import build, check_method, check_not_compiled
+from keras_adapters.model_garden.insertion import insert
 from keras_adapters.model_garden.task_layers import (
     NO_TASK,
     ROW_NORMS,
@@ -33,7 +31,10 @@ from keras_adapters.model_garden.task_layers import (
     make_stacked,
 )
 from keras_adapters.model_garden.task_room import Room
-from keras_adapters.model_garden.variables import encoder_parts
+from keras_adapters.original import base_of, is_adapted
+from keras_adapters.planning import check_method, plan
+from keras_adapters.saving import check_base
+from keras_adapters.variables import encoder_parts
 
 _TASK = "task"
 _UNKNOWN = -1

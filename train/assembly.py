@@ -12,9 +12,9 @@ import tf_keras
 
 from keras_adapters.adapter_file import read_metadata
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.model_garden.adapted import base_of
-from keras_adapters.model_garden.saving import collect, load_adapter
+from keras_adapters.original import base_of
 from keras_adapters.preprocessor import BertPreprocessor
+from keras_adapters.saving import collect, load_adapter
 from train.baselines.feature_cache import FeatureCache
 from train.config import RunConfig
 from train.encoders.find import EncoderFiles

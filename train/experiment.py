@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_adapters.model_garden.saving import load_adapter
-from keras_adapters.model_garden.summary import ParameterCounts, count_parameters
+from keras_adapters.saving import load_adapter
+from keras_adapters.summary import ParameterCounts, count_parameters
 from train import outputs
 from train.assembly import Assembly, assemble
 from train.config import RunConfig

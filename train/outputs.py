@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_adapters.model_garden.saving import save_adapter
+from keras_adapters.saving import save_adapter
 from train.assembly import Assembly
 from train.fit.interruptions import Interruptions
 

@@ -13,7 +13,7 @@ from official.nlp.modeling import networks
 from keras_adapters.converters.formats import EncoderCheckpoint
 from keras_adapters.converters.shapes import check_shapes
 from keras_adapters.converters.stored import StoredTensor
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": activations.gelu, "relu": "relu", "silu": "silu"}
 

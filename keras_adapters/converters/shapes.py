@@ -23,7 +23,7 @@ def variable_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
       config: the settings that `converters.configs` speaks of.
 
     Returns:
-      Shapes by the names of `keras_adapters.model_garden.variables.encoder_variables`.
+      Shapes by the names of `keras_adapters.variables.encoder_variables`.
     """
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     width, heads = config["embedding_size"], config["num_attention_heads"]

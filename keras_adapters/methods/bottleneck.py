@@ -311,6 +311,10 @@ class AdapterConfig:
         """Returns the bottleneck's width m for d features, of settings with one size."""
         return bottleneck_width(self.size, self.reduction_factor, features)
 
+    def layer_arguments(self) -> dict[str, Any]:
+        """Returns the arguments of a `BottleneckAdapter` of settings with one size."""
+        return {name: getattr(self, name) for name in (*_OF_ONE, "activation")}
+
     def to_json(self) -> str:
         """Returns the settings as a JSON object."""
         return json.dumps(dataclasses.asdict(self))

@@ -6,7 +6,6 @@ variables or its checkpoints, `wrapping` says.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 
 import tensorflow as tf
@@ -22,72 +21,11 @@ from keras_adapters.model_garden.wrapping import (
     ProjectionThenAdapter,
     TellsInput,
     TellsOutput,
-    Wire,
     become,
     become_again,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A built layer, and where it is to be put.
-
-    Args:
-      index: of the lowest layer whose block it is for.
-      site: the place.
-      block: that holds the place.
-      layer: what is to be put there.
-      reads: what it reads, one of `methods.bottleneck.READS`.
-    """
-
-    index: int
-    site: Site
-    block: tf_keras.layers.Layer
-    layer: tf_keras.layers.Layer
-    reads: str
-
-
-def plan(
-    encoder: tf_keras.layers.Layer,
-    config: AdapterConfig,
-    make: Callable[..., tf_keras.layers.Layer] | None = None,
-) -> list[Planned]:
-    """Makes a layer for each site of a built encoder that its settings choose; puts none.
-
-    Args:
-      encoder: a built encoder without inserted layers.
-      config: the settings.
-      make: makes one layer of the settings, a `dtype` and a `name`; by default `make_layer`.
-    """
-    host = host_of(encoder)
-    blocks = host.blocks(encoder)
-    lowest: dict[int, int] = {}
-    for index, block in enumerate(blocks):
-        lowest.setdefault(id(block), index)
-    chosen = config.layers or range(len(blocks))
-    # Of each block once, though several layers may share it.
-    first = {lowest[id(blocks[index])]: index for index in reversed(chosen)}
-    planned = []
-    for index in dict.fromkeys(lowest[id(blocks[index])] for index in chosen):
-        of_layer = config.of_layer(first[index])
-        block = blocks[index]
-        for site in host.sites(block):
-            if site.place in config.places:
-                layer = _make_for(site, block, of_layer, make or make_layer)
-                planned.append(Planned(index, site, block, layer, config.reads))
-    return planned
-
-
-def check_nothing_inserted(encoder: tf_keras.layers.Layer) -> None:
-    """Raises a ValueError if a built encoder holds inserted layers, say a `MultiTaskModel`'s."""
-    host = host_of(encoder)
-    sites = [site for block in host.blocks(encoder) for site in host.sites(block)]
-    layers = [layer for site in sites if (layer := inserted_at(site)) is not None]
-    if layers:
-        raise ValueError(
-            "`encoder` must hold no inserted layers yet. Received: "
-            f"{encoder.name!r}, which holds {len(layers)} of {type(layers[0]).__name__}"
-        )
+from keras_adapters.planning import Planned
+from keras_adapters.wire import Wire
 
 
 def insert(planned: Iterable[Planned]) -> None:
@@ -98,17 +36,25 @@ def insert(planned: Iterable[Planned]) -> None:
 
 def insert_at(site: Site, block: tf_keras.layers.Layer, config: AdapterConfig) -> None:
     """Puts a layer of settings with one size at one sub-layer."""
-    _put(Planned(0, site, block, _make_for(site, block, config, make_layer), config.reads))
+    _put(Planned(0, site, block, make_at(site, block, config), config.reads))
 
 
-def _make_for(
+def make_at(
     site: Site,
     block: tf_keras.layers.Layer,
     config: AdapterConfig,
-    make: Callable[..., tf_keras.layers.Layer],
+    make: Callable[..., tf_keras.layers.Layer] | None = None,
 ) -> tf_keras.layers.Layer:
+    """Returns a built layer of settings with one size for one sub-layer of a block.
+
+    Args:
+      site: the sub-layer.
+      block: its block.
+      config: the settings.
+      make: makes a layer of the settings, a `dtype` and a `name`; by default `make_layer`.
+    """
     name = f"{site.name}_adapter"
-    layer = make(config, dtype=block.dtype_policy, name=name)
+    layer = (make or make_layer)(config, dtype=block.dtype_policy, name=name)
     with tf.name_scope(f"{block.name}/{name}"):
         layer.build(tf.TensorShape([None, None, site.width]))
     return layer

@@ -40,16 +40,8 @@ class BottleneckAdapter(Bottleneck, tf_keras.layers.Layer):
         return tf.reduce_mean(tensor, axis=axes, keepdims=True) if axes else tensor
 
 
-# The layer of each kind of insertion, and which of its settings are the layer's arguments.
-_LAYERS: Mapping[type, tuple[type, tuple[str, ...]]] = {
-    AdapterConfig: (
-        BottleneckAdapter,
-        (
-            *("size", "reduction_factor", "activation", "init_stddev", "dropout"),
-            *("form", "norm", "hidden_layers", "scale", "gate"),
-        ),
-    ),
-}
+# The layer of each kind of insertion.
+_LAYERS: Mapping[type, type] = {AdapterConfig: BottleneckAdapter}
 
 
 def make_layer(config: AdapterConfig, **kwargs: Any) -> tf_keras.layers.Layer:
@@ -62,10 +54,9 @@ def make_layer(config: AdapterConfig, **kwargs: Any) -> tf_keras.layers.Layer:
     Raises:
       ValueError: the settings are not a layer's.
     """
-    layer_class, settings = _LAYERS[type(config)]
-    return layer_class(**{name: getattr(config, name) for name in settings}, **kwargs)
+    return _LAYERS[type(config)](**config.layer_arguments(), **kwargs)
 
 
 def is_inserted(layer: object) -> bool:
     """Says whether a layer is of a kind that methods insert."""
-    return isinstance(layer, tuple(layer_class for layer_class, _ in _LAYERS.values()))
+    return isinstance(layer, tuple(_LAYERS.values()))

@@ -47,7 +47,7 @@ def test_a_tasks_texts_are_its_own_and_come_again_where_there_are_few(minilm):
 
 def test_a_random_bert_is_one_that_loads(tmp_path):
     from keras_adapters.converters.load import load_encoder
-    from keras_adapters.model_garden.variables import encoder_variables
+    from keras_adapters.variables import encoder_variables
 
     inputs.write_random_bert(tmp_path / "bert", SMALL)
     files = inputs.folder_of(str(tmp_path / "bert"), tmp_path)

@@ -16,7 +16,7 @@ import pytest
 import keras_adapters as ka
 from keras_adapters import AdapterFileError, Method
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 
 COUNT = int(os.environ.get("CORRUPTIONS", "300"))
 SHOWN = int(os.environ.get("SHOWN", "20"))

@@ -52,7 +52,7 @@ def tree(folder):
 
 def test_there_and_back(theirs, tmp_path, capsys):
     import keras_adapters as ka
-    from keras_adapters.model_garden.adapted import base_of
+    from keras_adapters.original import base_of
 
     folder, encoder = theirs
     convert.main([str(folder), str(tmp_path / "ours"), f"--base={encoder}"])

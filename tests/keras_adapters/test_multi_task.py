@@ -9,8 +9,8 @@ from official.nlp.modeling import networks
 import keras_adapters as ka
 from keras_adapters import AdapterConfig, AdapterFileError, Method
 from keras_adapters.adapter_file import AdapterFile, write_adapter
-from keras_adapters.model_garden.saving import collect
 from keras_adapters.multi_task import MultiTaskModel
+from keras_adapters.saving import collect
 
 LOWEST = tf.float32.min
 # What each task is trained by, its outputs, and what its head reads.

@@ -80,7 +80,7 @@ assert ka.Method.of("full").name == "full"
 # Where the classes were when older files were written.
 FORMER = {
     "keras_adapters.keras3": "keras_adapters.bottleneck",
-    "keras_adapters.model_garden.adapted": "keras_adapters.model_garden.splice",
+    "keras_adapters.model_garden.adapted": "keras_adapters.splice",
 }
 
 

@@ -22,8 +22,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters import AdapterConfig
-from keras_adapters.model_garden import BottleneckAdapter, adapted, insertion, splice
+from keras_adapters import AdapterConfig, splice
+from keras_adapters.model_garden import BottleneckAdapter, adapted, insertion
 from keras_adapters.model_garden.hosts.table import HOSTS
 
 MODULES = [

@@ -60,8 +60,8 @@ def place(tmp_path_factory, make_tiny_folder):
     import tf_keras
 
     from keras_adapters.converters.load import load_encoder
-    from keras_adapters.model_garden.saving import save_adapter
     from keras_adapters.preprocessor import BertPreprocessor
+    from keras_adapters.saving import save_adapter
     from train.encoders.find import find_encoder
     from train.objectives.model import build_classifier
     from train.objectives.text.export import export_text_model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tf_keras
 
+from keras_adapters.freezing import adapt
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.freezing import adapt
 from keras_adapters.model_garden.hosts.table import host_of
 from train.fit.step import AccumulatingModel
 

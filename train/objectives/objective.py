@@ -62,7 +62,7 @@ class Objective(Protocol):
           each `<int32>[batch, seq]`.
 
         Raises:
-          ValueError: as `keras_adapters.model_garden.freezing.adapt` does.
+          ValueError: as `keras_adapters.freezing.adapt` does.
         """
 
     def evaluate(self, predict: Predict, splits: Iterable[str]) -> dict[str, dict[str, float]]:

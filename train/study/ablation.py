@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.saving import load_adapter
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.saving import load_adapter
+from keras_adapters.variables import encoder_variables
 from train.assembly import Assembly, assemble
 from train.config import RunConfig
 from train.encoders.find import find_encoder

@@ -46,9 +46,9 @@ class Host(host.Host):
         """Returns the layer behind `pooled_output`; None where there is none."""
         return encoder.pooler_layer
 
-    def inner_layers(self, layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
-        """Returns all layers inside of a layer, at any depth, without itself."""
-        return [inner for inner in layer.submodules if isinstance(inner, tf_keras.layers.Layer)]
+    def computes_all_positions(self, encoder: tf_keras.layers.Layer) -> bool:
+        """Says whether the last block computes every position of its inputs."""
+        return not encoder.get_config().get("output_range")
 
     def embedding_architecture(self, table: tf_keras.layers.Layer) -> dict[str, Any]:
         """Returns what `architecture` tells of the layer of word embeddings."""

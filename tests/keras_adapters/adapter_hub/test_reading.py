@@ -34,7 +34,7 @@ def test_computes_what_the_real_package_computes(name, hub, encoder, expected, t
     import tf_keras
 
     import keras_adapters as ka
-    from keras_adapters.model_garden.adapted import base_of
+    from keras_adapters.original import base_of
 
     write_adapter(tmp_path, read_adapter_hub(hub.folder / name, base_of(encoder)))
     adapter = read_adapter(tmp_path)

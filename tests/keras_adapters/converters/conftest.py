@@ -79,7 +79,7 @@ def tiny(tmp_path_factory, odd):
     import tf_keras
 
     from keras_adapters.converters.shapes import flat
-    from keras_adapters.model_garden.variables import encoder_variables
+    from keras_adapters.variables import encoder_variables
 
     encoder = odd.encoder()
     values = {name: v.numpy() for name, v in encoder_variables(encoder).items()}

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.model_garden.adapted import base_of
+from keras_adapters.original import base_of
 
 
 def test_the_loader_is_chosen_by_the_format(minilm, tmp_path, odd):

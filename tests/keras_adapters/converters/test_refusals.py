@@ -15,8 +15,8 @@ from keras_adapters.converters import building
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.converters.shapes import flat, variable_shapes
 from keras_adapters.methods.bottleneck import AdapterConfig
-from keras_adapters.model_garden.splice import add_adapters
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.splice import add_adapters
+from keras_adapters.variables import encoder_variables
 
 KINDS = ("hugging_face", "tf1", "model_garden", "saved_model")
 WEIGHTS = {

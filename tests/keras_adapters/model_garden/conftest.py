@@ -48,7 +48,7 @@ def adapters_in(encoder):
 
 def trained_names(model, encoder):
     """What trains, by name; all of the head is `head`."""
-    from keras_adapters.model_garden.variables import encoder_variables
+    from keras_adapters.variables import encoder_variables
 
     names = {id(v): name for name, v in encoder_variables(encoder).items()}
     return {names.get(id(v), "head") for v in model.trainable_variables}

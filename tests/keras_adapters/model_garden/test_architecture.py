@@ -15,7 +15,7 @@ from official.nlp.modeling import layers, networks
 from keras_adapters import AdapterConfig
 from keras_adapters.model_garden import adapt
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 
 LENGTH = 8
 CONSTANT = tf_keras.initializers.Constant(0.1)

@@ -12,8 +12,8 @@ import keras_adapters as ka
 from keras_adapters import METHODS, AdapterConfig, Method
 from keras_adapters.model_garden import adapt, add_adapters, set_trainable
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.summary import ParameterCounts, adapter_summary, count_parameters
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.summary import ParameterCounts, adapter_summary, count_parameters
+from keras_adapters.variables import encoder_variables
 
 HEAD = 16 * 3 + 3
 

@@ -6,11 +6,11 @@ import pytest
 import tf_keras
 from official.nlp.modeling import models, networks
 
-from keras_adapters import METHODS, AdapterConfig, Method
+from keras_adapters import METHODS, AdapterConfig, Method, freezing
 from keras_adapters.converters.load import load_encoder
-from keras_adapters.model_garden import add_adapters, freezing
-from keras_adapters.model_garden.summary import count_parameters
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.model_garden import add_adapters
+from keras_adapters.summary import count_parameters
+from keras_adapters.variables import encoder_variables
 
 
 def classifier(encoder):

@@ -11,11 +11,11 @@ import tf_keras
 from official.nlp.configs import encoders
 from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig, Method
-from keras_adapters.model_garden import add_adapters, freezing
+from keras_adapters import AdapterConfig, Method, freezing
+from keras_adapters.model_garden import add_adapters
 from keras_adapters.model_garden.hosts.table import HOSTS, host_of
-from keras_adapters.model_garden.summary import count_parameters
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.summary import count_parameters
+from keras_adapters.variables import encoder_variables
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TYPES = [field.name for field in dataclasses.fields(encoders.EncoderConfig) if field.name != "type"]

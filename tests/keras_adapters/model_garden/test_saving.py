@@ -9,10 +9,10 @@ from official.nlp.modeling import networks
 
 import keras_adapters as ka
 from keras_adapters import AdapterConfig, AdapterFileError, Method, adapter_file
+from keras_adapters.freezing import set_trainable
 from keras_adapters.model_garden import adapt, add_adapters
-from keras_adapters.model_garden.adapted import base_of
-from keras_adapters.model_garden.freezing import set_trainable
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.original import base_of
+from keras_adapters.variables import encoder_variables
 
 
 def classifier(encoder, name="logits", classes=3):

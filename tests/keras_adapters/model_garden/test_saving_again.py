@@ -12,9 +12,9 @@ import keras_adapters as ka
 from keras_adapters import AdapterConfig, AdapterFileError, Method
 from keras_adapters.adapter_file import read_adapter
 from keras_adapters.model_garden import adapt, set_trainable
-from keras_adapters.model_garden.adapted import base_of
-from keras_adapters.model_garden.saving import collect
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.original import base_of
+from keras_adapters.saving import collect
+from keras_adapters.variables import encoder_variables
 
 TOKENS = np.array([[1, 5, 9, 2, 0], [1, 7, 8, 3, 2]], np.int32)
 INPUTS = {

@@ -8,7 +8,7 @@ from keras_adapters import AdapterConfig
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.model_garden import BottleneckAdapter, add_adapters, insertion
 from keras_adapters.model_garden.layers import make_layer
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 
 BOTH = pytest.mark.parametrize("cls", [networks.BertEncoderV2, networks.BertEncoder])
 OUTPUTS = ("sequence_output", "pooled_output")

@@ -2,9 +2,9 @@ import pytest
 import tf_keras
 from official.nlp.modeling import networks
 
-from keras_adapters import AdapterConfig
-from keras_adapters.model_garden import adapt, add_adapters, freezing
-from keras_adapters.model_garden.summary import ParameterCounts, adapter_summary, count_parameters
+from keras_adapters import AdapterConfig, freezing
+from keras_adapters.model_garden import adapt, add_adapters
+from keras_adapters.summary import ParameterCounts, adapter_summary, count_parameters
 
 
 def bert(hidden, blocks, heads):

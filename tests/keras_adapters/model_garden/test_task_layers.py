@@ -7,8 +7,8 @@ import tf_keras
 from official.nlp.modeling import networks
 
 from keras_adapters import AdapterConfig, MultiTaskModel, adapt
-from keras_adapters.model_garden.saving import collect
 from keras_adapters.model_garden.task_layers import Rows, StackedBottleneck, StackedHead
+from keras_adapters.saving import collect
 
 
 def trained(garden, encoder, method):

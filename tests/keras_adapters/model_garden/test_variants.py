@@ -14,7 +14,7 @@ from keras_adapters import AdapterConfig
 from keras_adapters.host import inserted_at
 from keras_adapters.model_garden import adapt, add_adapters
 from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 from train.fit.rematerialization import rematerialize
 
 FORMS = ("after_norm", "parallel", "parallel_multiplicative")

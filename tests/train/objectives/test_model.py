@@ -6,7 +6,7 @@ import tf_keras
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.summary import count_parameters
+from keras_adapters.summary import count_parameters
 from train.objectives.model import build_classifier, build_span_model, split_classifier
 
 # Trained parameters on the packaged encoder, d = 384, 6 blocks, 8 classes:

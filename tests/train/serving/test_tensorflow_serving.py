@@ -23,9 +23,9 @@ from tensorflow_serving.apis import (
 from keras_adapters.adapter_file import read_adapter
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.saving import save_adapter
 from keras_adapters.multi_task import MultiTaskModel
 from keras_adapters.preprocessor import BertPreprocessor
+from keras_adapters.saving import save_adapter
 from train.objectives.model import build_classifier, build_span_model
 from train.objectives.spans.decode import DecodeSettings
 from train.objectives.spans.export import export_span_model

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from keras_adapters.adapter_file import read_adapter
+from keras_adapters.head import head_variables
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.head import head_variables
-from keras_adapters.model_garden.variables import encoder_variables
+from keras_adapters.variables import encoder_variables
 from train.ablate import write_scores
 from train.assembly import assemble
 from train.config import RunConfig

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 
 from keras_adapters.adapter_file import (
     AdapterFile,
@@ -21,38 +19,38 @@ from keras_adapters.adapter_file import (
     read_adapter,
     write_adapter,
 )
+from keras_adapters.bindings import binding_of, host_of
 from keras_adapters.fingerprint import Base, digest_all
+from keras_adapters.freezing import freeze
+from keras_adapters.head import head_variables
 from keras_adapters.methods.checks import shown
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.adapted import (
+from keras_adapters.original import (
     Original,
     base_of,
-    become_adapted,
     changed_in,
     insertion_of,
     is_adapted,
     original_of,
 )
-from keras_adapters.model_garden.freezing import freeze
-from keras_adapters.model_garden.head import head_variables
-from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.insertion import Planned, insert, plan
-from keras_adapters.model_garden.splice import check_method, take_out_adapters, trace_anew
-from keras_adapters.model_garden.variables import (
+from keras_adapters.planning import Planned, check_method, plan
+from keras_adapters.splice import take_out_adapters
+from keras_adapters.variables import (
     check_inside,
     encoder_variables,
     inserted_parts,
+    is_floating,
     name_variables,
+    numpy_dtype,
 )
 
-_PACKAGES = ("keras-adapters", "tensorflow", "tf-keras", "tf-models-official")
 _SHOWN = 30  # Lines of an error.
 
 
 def save_adapter(
     path: str | os.PathLike,
-    model: tf_keras.Model,
-    encoder: tf_keras.layers.Layer,
+    model: Any,
+    encoder: Any,
     metadata: Mapping[str, Any] | None = None,
     dtype: str = "float32",
 ) -> None:
@@ -81,8 +79,8 @@ def save_adapter(
 
 
 def collect(
-    model: tf_keras.Model,
-    encoder: tf_keras.layers.Layer,
+    model: Any,
+    encoder: Any,
     metadata: Mapping[str, Any] | None = None,
     *,
     compare_frozen: bool = True,
@@ -119,14 +117,14 @@ def collect(
         base,
         values,
         metadata if metadata is not None else {},
-        {package: _version(package) for package in _PACKAGES},
+        {package: _version(package) for package in binding_of(encoder).PACKAGES},
     )
 
 
 def load_adapter(
     path: str | os.PathLike,
-    model: tf_keras.Model | None,
-    encoder: tf_keras.layers.Layer,
+    model: Any | None,
+    encoder: Any,
 ) -> dict[str, Any]:
     """Loads a saved adapter into an encoder that holds the same pretrained base.
 
@@ -168,7 +166,7 @@ def load_adapter(
     if model is not None:
         values = adapter.tensors
         targets |= head_variables(model, named, stable=adapter.base is not None)
-    with tf.Graph().as_default():  # Where variables take no memory, whatever a file's sizes are.
+    with binding_of(encoder).sketching():  # Whatever a file's sizes are.
         sketched = _variables_of(_plan_insertion(adapter, encoder))
     values = _fitting(adapter.source, targets | sketched, values)
 
@@ -180,13 +178,11 @@ def load_adapter(
     for name, value in restored.items():
         base[name].assign(value)
     if planned:
-        trace_anew(encoder if model is None else model)
+        binding_of(encoder).trace_anew(encoder if model is None else model)
     return dict(adapter.metadata)
 
 
-def remove_adapter(
-    encoder: tf_keras.layers.Layer, model: tf_keras.Model | None = None
-) -> tf_keras.layers.Layer:
+def remove_adapter(encoder: Any, model: Any | None = None) -> Any:
     """Takes the adapters out of an encoder again, in place: it is the base that it was.
 
     Inserted layers are out, each block has its own dropouts and projections again, the
@@ -209,13 +205,11 @@ def remove_adapter(
         check_inside(model, encoder)
     take_out_adapters(encoder)
     if model is not None:
-        trace_anew(model)
+        binding_of(encoder).trace_anew(model)
     return encoder
 
 
-def check_base(
-    adapter: AdapterFile, encoder: tf_keras.layers.Layer, base: Base | None = None
-) -> None:
+def check_base(adapter: AdapterFile, encoder: Any, base: Base | None = None) -> None:
     """Raises AdapterFileError, which says what differs, if an adapter is another base's.
 
     Args:
@@ -242,7 +236,7 @@ _UNKNOWN_BASE = (
 )
 
 
-def _check_old_base(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> None:
+def _check_old_base(adapter: AdapterFile, encoder: Any) -> None:
     norms = _known_norms(encoder)
     frozen = {
         name: norms[name] if name in norms else variable.numpy()
@@ -256,14 +250,12 @@ def _check_old_base(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> Non
         )
 
 
-def _known_norms(encoder: tf_keras.layers.Layer) -> Mapping[str, np.ndarray]:
+def _known_norms(encoder: Any) -> Mapping[str, np.ndarray]:
     """Returns what the LayerNorms of an adapted encoder were before, where that is known."""
     return (encoder.original.norms or {}) if is_adapted(encoder) else {}
 
 
-def _known_base(
-    encoder: tf_keras.layers.Layer, named: Mapping[str, tf.Variable], trained: set[int]
-) -> Base:
+def _known_base(encoder: Any, named: Mapping[str, Any], trained: set[int]) -> Base:
     """Returns the base of an encoder that is to be saved."""
     if not is_adapted(encoder) and any(id(variable) in trained for variable in named.values()):
         raise ValueError(
@@ -276,9 +268,7 @@ def _known_base(
     return base
 
 
-def _changed(
-    encoder: tf_keras.layers.Layer, base: Base, frozen: Mapping[str, tf.Variable]
-) -> dict[str, np.ndarray]:
+def _changed(encoder: Any, base: Base, frozen: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns the LayerNorms that do not train but are not the base's either."""
     if not is_adapted(encoder):
         return {}
@@ -294,7 +284,7 @@ def _changed(
     return {name: frozen[name].numpy() for name in changed}
 
 
-def _plan_insertion(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> list[Planned]:
+def _plan_insertion(adapter: AdapterFile, encoder: Any) -> list[Planned]:
     """Makes the layers that a file's adapters need and the encoder lacks; puts none."""
     present, wanted = insertion_of(encoder), adapter.method.insertion
     if present == wanted:
@@ -312,7 +302,7 @@ def _plan_insertion(adapter: AdapterFile, encoder: tf_keras.layers.Layer) -> lis
 
 
 def _restored(
-    adapter: AdapterFile, encoder: tf_keras.layers.Layer, absent: Mapping[str, tf.Variable]
+    adapter: AdapterFile, encoder: Any, absent: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """Returns the values of the base's LayerNorms that a file does not hold.
 
@@ -334,20 +324,21 @@ def _restored(
 
 
 def _apply_method(
-    encoder: tf_keras.layers.Layer,
+    encoder: Any,
     adapter: AdapterFile,
     planned: Sequence[Planned],
     original: Original,
 ) -> None:
     """Puts the planned layers, and makes a plain encoder one of the file's method."""
+    binding = binding_of(encoder)
     if not is_adapted(encoder):
-        insert(planned)
-        become_adapted(encoder, adapter.method, original)
+        binding.insert(planned)
+        binding.become_adapted(encoder, adapter.method, original)
         freeze(encoder, adapter.method)
         return
-    insert(planned)
+    binding.insert(planned)
     method = encoder.method
-    become_adapted(
+    binding.become_adapted(
         encoder, Method(adapter.method.insertion, method.trains, method.top_layers), original
     )
     trained = {id(variable) for variable in encoder.trainable_variables}
@@ -355,18 +346,18 @@ def _apply_method(
     named = encoder_variables(encoder, adapters=False)
     if any(id(named[n]) not in trained | norms for n in adapter.encoder_tensors if n in named):
         # It changes what the encoder's own method neither trains nor can undo.
-        become_adapted(encoder, adapter.method, original)
+        binding.become_adapted(encoder, adapter.method, original)
         freeze(encoder, adapter.method)
 
 
-def _variables_of(planned: Iterable[Planned]) -> dict[str, tf.Variable]:
+def _variables_of(planned: Iterable[Planned]) -> dict[str, Any]:
     return name_variables(
         part for place in planned for part in inserted_parts(place.index, place.site, place.layer)
     )
 
 
 def _fitting(
-    source: str, targets: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray]
+    source: str, targets: Mapping[str, Any], values: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Returns a value for each variable, of its type.
 
@@ -377,18 +368,17 @@ def _fitting(
     problems = [f"missing: {name}" for name in sorted(set(targets) - set(values))]
     problems += [f"extra: {name}" for name in sorted(set(values) - set(targets))]
     for name in sorted(set(targets) & set(values)):
-        value, variable = values[name], targets[name]
-        if list(value.shape) != variable.shape.as_list():
-            problems.append(f"shape of {name}: {list(value.shape)}, not {variable.shape.as_list()}")
-        elif variable.dtype.is_floating != (value.dtype.kind == "f") or (
-            not variable.dtype.is_floating and variable.dtype.as_numpy_dtype != value.dtype
-        ):
-            problems.append(f"type of {name}: {value.dtype}, not {variable.dtype.name}")
+        value, shape, dtype = values[name], targets[name].shape, numpy_dtype(targets[name])
+        floating = is_floating(dtype)
+        if list(value.shape) != list(shape):
+            problems.append(f"shape of {name}: {list(value.shape)}, not {list(shape)}")
+        elif floating != (value.dtype.kind == "f") or (not floating and dtype != value.dtype):
+            problems.append(f"type of {name}: {value.dtype}, not {dtype.name}")
         else:
             with np.errstate(over="ignore"):
-                fitting[name] = value.astype(variable.dtype.as_numpy_dtype)
+                fitting[name] = value.astype(dtype)
             if not np.isfinite(fitting[name]).all():
-                problems.append(f"{name} holds values beyond {variable.dtype.name}")
+                problems.append(f"{name} holds values beyond {dtype.name}")
     if len(problems) > _SHOWN:
         problems[_SHOWN:] = [f"and {len(problems) - _SHOWN} more"]
     if problems:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import ml_dtypes
 import numpy as np
-import tensorflow as tf
-import tf_keras
 
-from keras_adapters.host import Part, Site, inserted_at
-from keras_adapters.model_garden.hosts.table import host_of
+from keras_adapters.bindings import binding_of, host_of
+from keras_adapters.host import Part, Site, inner_layers, inserted_at
 
 
-def encoder_variables(
-    encoder: tf_keras.layers.Layer, *, adapters: bool = True
-) -> dict[str, tf.Variable]:
+def encoder_variables(encoder: Any, *, adapters: bool = True) -> dict[str, Any]:
     """Names the variables of an encoder, adapted or not.
 
     Args:
-      encoder: a built encoder of one of the classes `hosts.table.HOSTS`.
+      encoder: a built encoder of a class that has a host.
       adapters: whether to list the inserted layers' variables beside the encoder's own.
 
     Returns:
@@ -35,9 +33,9 @@ def encoder_variables(
     return name_variables(encoder_parts(encoder, adapters=adapters))
 
 
-def name_variables(parts: Iterable[Part]) -> dict[str, tf.Variable]:
+def name_variables(parts: Iterable[Part]) -> dict[str, Any]:
     """Names the variables of an encoder's parts; raises ValueError where two have one name."""
-    named: dict[str, tf.Variable] = {}
+    named: dict[str, Any] = {}
     for prefix, layer in parts:
         for variable in own_variables(layer):
             leaf = variable.name.split("/")[-1].removesuffix(":0")
@@ -52,11 +50,11 @@ def name_variables(parts: Iterable[Part]) -> dict[str, tf.Variable]:
     return named
 
 
-def encoder_parts(encoder: tf_keras.layers.Layer, *, adapters: bool = True) -> Iterator[Part]:
+def encoder_parts(encoder: Any, *, adapters: bool = True) -> Iterator[Part]:
     """Yields the layers that hold an encoder's variables, each by the prefix of their names.
 
     Args:
-      encoder: a built encoder of one of the classes `hosts.table.HOSTS`.
+      encoder: a built encoder of a class that has a host.
       adapters: whether to list the inserted layers beside the encoder's own.
 
     Raises:
@@ -74,46 +72,42 @@ def encoder_parts(encoder: tf_keras.layers.Layer, *, adapters: bool = True) -> I
             yield f"layer_{index}/{part}", layer
         for site in host.sites(block) if adapters else ():
             yield from inserted_parts(index, site, inserted_at(site))
-    pooler = host.pooler(encoder)
-    if pooler is not None:
-        yield "pooler", pooler
+    yield from host.top_parts(encoder)
 
 
-def inserted_parts(index: int, site: Site, layer: tf_keras.layers.Layer | None) -> Iterator[Part]:
+def inserted_parts(index: int, site: Site, layer: Any | None) -> Iterator[Part]:
     """Yields the parts of a layer that is, or will be, at a site of the block of a layer."""
     prefix = f"layer_{index}/{site.name}/adapter"
     for owner in owners([layer]):
         yield prefix if owner is layer else f"{prefix}/{owner.name}", owner
 
 
-def own_variables(layer: tf_keras.layers.Layer) -> list[tf.Variable]:
+def own_variables(layer: Any) -> list[Any]:
     """Returns the variables that a layer holds itself, not in a layer inside it."""
-    inner = {
-        id(variable)
-        for child in layer.submodules
-        if isinstance(child, tf_keras.layers.Layer)
-        for variable in child.weights
-    }
+    inner = {id(variable) for child in inner_layers(layer) for variable in child.weights}
     return [variable for variable in layer.weights if id(variable) not in inner]
 
 
-def owners(layers: Iterable[tf_keras.layers.Layer | None]) -> list[tf_keras.layers.Layer]:
+def owners(layers: Iterable[Any | None]) -> list[Any]:
     """Returns the layers in these, themselves included, that hold variables themselves.
 
     Each is there once, in the order of the layers; `None` holds none.
     """
-    found: dict[int, tf_keras.layers.Layer] = {}
+    found: dict[int, Any] = {}
     for layer in layers:
-        for owner in (layer, *layer.submodules) if layer is not None else ():
-            if isinstance(owner, tf_keras.layers.Layer) and own_variables(owner):
+        for owner in (layer, *inner_layers(layer)) if layer is not None else ():
+            if own_variables(owner):
                 found[id(owner)] = owner
     return list(found.values())
 
 
-def check_inside(model: tf_keras.layers.Layer, encoder: tf_keras.layers.Layer) -> None:
+def check_inside(model: Any, encoder: Any) -> None:
     """Raises a ValueError unless an encoder is built and a model has its blocks' variables."""
-    if not isinstance(model, tf_keras.layers.Layer):
-        raise ValueError(f"`model` must be a model of tf_keras. Received: {type(model)}")
+    if binding_of(model, "model") is not binding_of(encoder):
+        raise ValueError(
+            "`model` and `encoder` must be of one Keras, tf_keras or Keras 3. Received: "
+            f"{type(model)} and {type(encoder)}"
+        )
     held = {id(variable) for variable in model.variables}
     inside = [layer for prefix, layer in encoder_parts(encoder) if prefix.startswith("layer_")]
     if not all(id(variable) in held for layer in inside for variable in layer.variables):
@@ -123,9 +117,7 @@ def check_inside(model: tf_keras.layers.Layer, encoder: tf_keras.layers.Layer) -
         )
 
 
-def assign_all(
-    variables: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray], source: str
-) -> None:
+def assign_all(variables: Mapping[str, Any], values: Mapping[str, np.ndarray], source: str) -> None:
     """Assigns values to the variables of the same names, all or none.
 
     Args:
@@ -139,11 +131,22 @@ def assign_all(
     problems = [f"missing: {name}" for name in sorted(set(variables) - set(values))]
     problems += [f"extra: {name}" for name in sorted(set(values) - set(variables))]
     problems += [
-        f"shape of {name}: {list(values[name].shape)}, not {variables[name].shape.as_list()}"
+        f"shape of {name}: {list(values[name].shape)}, not {list(variables[name].shape)}"
         for name in sorted(set(variables) & set(values))
-        if list(values[name].shape) != variables[name].shape.as_list()
+        if list(values[name].shape) != list(variables[name].shape)
     ]
     if problems:
         raise ValueError(f"{source} does not fit the model:\n  " + "\n  ".join(problems))
     for name, variable in variables.items():
         variable.assign(values[name].astype(np.float32))
+
+
+def numpy_dtype(variable: Any) -> np.dtype:
+    """Returns the type of a variable's values, of either Keras."""
+    dtype = variable.dtype
+    return np.dtype(getattr(dtype, "as_numpy_dtype", dtype))
+
+
+def is_floating(dtype: np.dtype) -> bool:
+    """Says whether values of a type are floats, those of machine learning too."""
+    return dtype.kind == "f" or dtype == ml_dtypes.bfloat16

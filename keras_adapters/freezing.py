@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import tensorflow as tf
-import tf_keras
-
+from keras_adapters.bindings import binding_of, host_of
+from keras_adapters.host import inner_layers
 from keras_adapters.methods.bottleneck import AdapterConfig
 from keras_adapters.methods.method import METHODS, Method
-from keras_adapters.model_garden.adapted import (
-    become_adapted,
-    insertion_of,
-    original_of,
-)
-from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.insertion import insert, plan
-from keras_adapters.model_garden.layers import is_inserted
-from keras_adapters.model_garden.splice import (
-    build,
-    check_method,
-    check_no_adapters,
-    check_not_compiled,
-    trace_anew,
-)
-from keras_adapters.model_garden.variables import check_inside, owners
+from keras_adapters.original import insertion_of, is_adapted, original_of
+from keras_adapters.planning import check_method, plan
+from keras_adapters.splice import check_no_adapters
+from keras_adapters.variables import check_inside, owners
 
 
 def adapt(
-    encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str
-) -> tf_keras.layers.Layer:
+    encoder: Any,
+    method: Method | AdapterConfig | str,
+    sites: str | Sequence[str] | None = None,
+) -> Any:
     """Applies a transfer method to an encoder, in place: inserts its layers and freezes the rest.
 
     What lies outside of the encoder is plain Keras: the head trains as its layers say. The
@@ -42,16 +32,22 @@ def adapt(
     changes what trains; a name then means the insertion that is there.
 
     Args:
-      encoder: one of the `official.nlp.modeling.networks` in `hosts.table.HOSTS`.
+      encoder: an encoder of tf-models-official (`model_garden.hosts.table.HOSTS`), a backbone of
+        KerasHub (`keras_hub.hosts.table.HOSTS`), also inside of a task, or with `sites` any
+        built Keras 3 model.
       method: a `Method`, the name of a row of `METHODS`, or the settings of what to insert,
         such as an `AdapterConfig`, for the row that inserts it.
+      sites: of a Keras 3 model, the layers to insert something behind: a pattern of their
+        paths, as `fnmatch` has it, or several; see `keras_hub.hosts.sites`. By default, the
+        sub-layers that the class's host knows.
 
     Returns:
       The same encoder.
 
     Raises:
       ValueError: the encoder is of another class, is itself a compiled model, or holds other
-        adapters than the method's; the method is none, or does not fit the encoder.
+        adapters than the method's; the method is none, or does not fit the encoder; a pattern
+        matches no layer, or one that cannot be a site.
 
     Example:
     >>> encoder = adapt(load_encoder("uncased_L-12_H-768_A-12"), AdapterConfig(64))
@@ -61,26 +57,49 @@ def adapt(
     Reference:
       Houlsby et al. 2019, sections 2.1 and 3.
     """
+    binding = binding_of(encoder)
+    if sites is None or binding.sites_of(encoder) == _listed(sites):
+        return _adapt(encoder, method)
+    if is_adapted(encoder):
+        raise ValueError(
+            "`sites` of an adapted model must be those that it has. Take its adapters out with "
+            f"`remove_adapter(encoder)` first. Received: sites={sites!r}, not "
+            f"{binding.sites_of(encoder)}"
+        )
+    binding.choose_sites(encoder, sites)
+    try:
+        return _adapt(encoder, method)
+    except Exception:
+        binding.choose_sites(encoder, None)
+        raise
+
+
+def _listed(sites: str | Sequence[str]) -> list[str]:
+    return [sites] if isinstance(sites, str) else list(sites)
+
+
+def _adapt(encoder: Any, method: Method | AdapterConfig | str) -> Any:
     host_of(encoder)
     method = _meant(encoder, method)
     present = insertion_of(encoder)
     if method.insertion != present:
         check_no_adapters(encoder)
     check_method(encoder, method)
-    check_not_compiled(encoder)
-    build(encoder)
+    binding = binding_of(encoder)
+    binding.check_not_compiled(encoder)
+    binding.build(encoder)
     original = original_of(encoder)
     if method.insertion != present:
-        insert(plan(encoder, method.insertion))
-    become_adapted(encoder, method, original)
+        binding.insert(plan(encoder, method.insertion))
+    binding.become_adapted(encoder, method, original)
     freeze(encoder, method)
-    trace_anew(encoder)
+    binding.trace_anew(encoder)
     return encoder
 
 
 def set_trainable(
-    model: tf_keras.Model,
-    encoder: tf_keras.layers.Layer,
+    model: Any,
+    encoder: Any,
     method: Method | AdapterConfig | str = "adapters",
 ) -> None:
     """Makes trainable what a transfer method trains, and freezes everything else.
@@ -128,15 +147,18 @@ def set_trainable(
         )
     check_method(encoder, meant)
     check_inside(model, encoder)
-    check_not_compiled(model)
-    become_adapted(encoder, Method(present, meant.trains, meant.top_layers), original_of(encoder))
+    binding = binding_of(encoder)
+    binding.check_not_compiled(model)
+    binding.become_adapted(
+        encoder, Method(present, meant.trains, meant.top_layers), original_of(encoder)
+    )
     _train_head(model, encoder)
     freeze(encoder, meant)
-    _share(model, encoder)
-    trace_anew(model)
+    binding.share_trainability(model, encoder)
+    binding.trace_anew(model)
 
 
-def _meant(encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str) -> Method:
+def _meant(encoder: Any, method: Method | AdapterConfig | str) -> Method:
     """Returns the method that is meant, in view of what the encoder holds."""
     if isinstance(method, str) and method in METHODS:
         present = insertion_of(encoder)
@@ -145,11 +167,11 @@ def _meant(encoder: tf_keras.layers.Layer, method: Method | AdapterConfig | str)
     return Method.of(method)
 
 
-def freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:
+def freeze(encoder: Any, method: Method) -> None:
     """Makes an encoder with what a method inserts train what it trains, and nothing else."""
     host = host_of(encoder)
     inside = owners([encoder])
-    trained: Iterable[tf_keras.layers.Layer] = {
+    trained: Iterable[Any] = {
         "nothing": list,
         "layer_norms": lambda: host.norms(encoder),
         "top_layers": lambda: owners(
@@ -159,7 +181,8 @@ def freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:
     }[method.trains]()
     kept = {id(layer) for layer in trained}
     if method.insertion is not None:
-        added = [layer for layer in encoder.submodules if is_inserted(layer)]
+        is_inserted = binding_of(encoder).is_inserted
+        added = [layer for layer in inner_layers(encoder) if is_inserted(layer)]
         kept |= {id(layer) for layer in owners(added)}
     # A layer hides its children's variables while it is frozen itself, so all that hold
     # others stay trainable and only the layers that own variables are switched.
@@ -169,44 +192,16 @@ def freeze(encoder: tf_keras.layers.Layer, method: Method) -> None:
             layer.trainable = False
 
 
-def _train_head(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> None:
+def _train_head(model: Any, encoder: Any) -> None:
     """Makes a model trainable, but for other encoders in it."""
-    within = {id(layer) for layer in (encoder, *encoder.submodules)}
-    states: dict[tf_keras.layers.Layer, bool] = {}
-    for layer in _layers(model):
-        other = hasattr(layer, "get_embedding_table") and id(layer) not in within
-        if other and not any(inner is encoder for inner in layer.submodules):
-            states |= {inner: inner.trainable for inner in _layers(layer)}
+    within = {id(layer) for layer in (encoder, *inner_layers(encoder))}
+    is_encoder = binding_of(encoder).is_encoder
+    states: dict[Any, bool] = {}
+    for layer in (model, *inner_layers(model)):
+        other = is_encoder(layer) and id(layer) not in within
+        if other and not any(inner is encoder for inner in inner_layers(layer)):
+            states |= {inner: inner.trainable for inner in (layer, *inner_layers(layer))}
     model.trainable = True
     # To set a layer is to set those in it, so those in it come after it.
-    for layer in sorted(states, key=lambda layer: len(layer.submodules), reverse=True):
+    for layer in sorted(states, key=lambda layer: len(inner_layers(layer)), reverse=True):
         layer.trainable = states[layer]
-
-
-def _share(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> None:
-    """Makes layers outside of an encoder treat variables that are its own as it does.
-
-    A masked language model's layer holds the word embeddings as a weight of its own.
-    """
-    within = {id(layer) for layer in (encoder, *encoder.submodules)}
-    inside = {id(variable) for variable in encoder.variables}
-    trained = {id(variable) for variable in encoder.trainable_variables}
-    for layer in _layers(model):
-        lists = layer._trainable_weights, layer._non_trainable_weights
-        if id(layer) in within or not any(id(v) in inside for held in lists for v in held):
-            continue
-        moved = [v for v in lists[0] if id(v) in inside and id(v) not in trained]
-        back = [v for v in lists[1] if id(v) in trained]
-        # In place: Keras tracks a list that is set on a layer.
-        lists[0][:] = back + _without(lists[0], moved)
-        lists[1][:] = moved + _without(lists[1], back)
-
-
-def _without(held: list[tf.Variable], moved: list[tf.Variable]) -> list[tf.Variable]:
-    return [variable for variable in held if not any(variable is other for other in moved)]
-
-
-def _layers(model: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
-    return [
-        layer for layer in (model, *model.submodules) if isinstance(layer, tf_keras.layers.Layer)
-    ]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
+from typing import Any
 
-import tensorflow as tf
-import tf_keras
-
+from keras_adapters.bindings import binding_of, host_of
 from keras_adapters.host import inserted_at
 from keras_adapters.methods.method import Method
-from keras_adapters.model_garden.adapted import method_of
-from keras_adapters.model_garden.hosts.table import host_of
-from keras_adapters.model_garden.variables import check_inside, encoder_variables
+from keras_adapters.original import method_of
+from keras_adapters.variables import check_inside, encoder_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +47,7 @@ class ParameterCounts:
         return (self.total - self.trained + tasks * self.trained) / self.base
 
 
-def count_parameters(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> ParameterCounts:
+def count_parameters(model: Any, encoder: Any) -> ParameterCounts:
     """Counts the parameters of a built model whose encoder a method was applied to.
 
     Args:
@@ -64,7 +63,7 @@ def count_parameters(model: tf_keras.Model, encoder: tf_keras.layers.Layer) -> P
     check_inside(model, encoder)
     return ParameterCounts(
         base=_size(encoder_variables(encoder, adapters=False).values()),
-        total=_size(model.variables),
+        total=_size(binding_of(model, "model").state_of(model)),
         trained=_size(model.trainable_variables),
     )
 
@@ -107,11 +106,11 @@ class AdapterSummary:
         return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
 
-def adapter_summary(encoder: tf_keras.layers.Layer) -> AdapterSummary:
+def adapter_summary(encoder: Any) -> AdapterSummary:
     """Says what an encoder holds: the method, what is inserted where, how much trains.
 
     Args:
-      encoder: a built encoder of one of the classes in `hosts.table.HOSTS`; one that no
+      encoder: a built encoder that a host knows; one that no
         method was applied to has the method `None` and nothing at its sites.
 
     Returns:
@@ -140,5 +139,5 @@ def adapter_summary(encoder: tf_keras.layers.Layer) -> AdapterSummary:
     )
 
 
-def _size(variables: Iterable[tf.Variable]) -> int:
-    return sum(variable.shape.num_elements() for variable in variables)
+def _size(variables: Iterable[Any]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)

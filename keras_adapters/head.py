@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-
-import tensorflow as tf
-import tf_keras
+from typing import Any
 
 from keras_adapters.adapter_file import HEAD
+from keras_adapters.bindings import binding_of
+from keras_adapters.host import inner_layers
 
 # What Keras puts before the names of layers in a `Bidirectional`, and of classes with a `_`.
 _PREFIX = re.compile("^(forward|backward|private)_")
 _NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
 
 
-def head_variables(
-    model: tf_keras.Model, inside: Mapping[str, tf.Variable], stable: bool
-) -> dict[str, tf.Variable]:
+def head_variables(model: Any, inside: Mapping[str, Any], stable: bool) -> dict[str, Any]:
     """Names the variables of `model` that are neither the encoder's nor a metric's.
 
     Args:
@@ -26,27 +24,26 @@ def head_variables(
       stable: count layers that Keras has named anew, from none, so that their names do not
         depend on what else the process has made.
     """
-    metrics = [part for part in model.submodules if isinstance(part, tf_keras.metrics.Metric)]
+    binding = binding_of(model, "model")
     known = {id(variable) for variable in inside.values()}
-    known |= {id(variable) for metric in metrics for variable in metric.variables}
-    others = [variable for variable in model.variables if id(variable) not in known]
-    paths = {id(v): v.name.removesuffix(":0").split("/") for v in others}
+    others = [variable for variable in binding.state_of(model) if id(variable) not in known]
+    paths = {id(v): binding.path_of(model, v).split("/") for v in others}
     renamed = _counted_anew(model, paths.values()) if stable else {}
-    head: dict[str, tf.Variable] = {}
+    head: dict[str, Any] = {}
     for variable in others:
         name = HEAD + "/".join(renamed.get(part, part) for part in paths[id(variable)])
         if name in head:
             raise ValueError(
-                f"two variables of the model's head are named {variable.name}; "
+                f"two variables of the model's head are named {name.removeprefix(HEAD)}; "
                 "give its layers distinct names"
             )
         head[name] = variable
     return head
 
 
-def _counted_anew(model: tf_keras.Model, paths: Iterable[Sequence[str]]) -> dict[str, str]:
+def _counted_anew(model: Any, paths: Iterable[Sequence[str]]) -> dict[str, str]:
     """Returns new names for layers whose names Keras has made of their classes and a number."""
-    layers = [layer for layer in (model, *model.submodules) if hasattr(layer, "name")]
+    layers = [model, *inner_layers(model)]
     automatic = {
         layer.name
         for layer in layers

@@ -1,0 +1,1 @@
+"""One object for each family of backbones: all that is special about it."""
