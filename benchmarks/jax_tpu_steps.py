@@ -95,8 +95,9 @@ def leave_out_values() -> None:
     import keras
 
     def lay_out(variable: keras.Variable, initializer: Any) -> None:
+        del initializer
         variable._value = None
-        variable._initializer = initializer  # What shapes are inferred with.
+        variable._initializer = keras.initializers.Zeros()  # For who reads it all the same.
         variable._initialize_layout()
 
     keras.Variable._initialize_with_initializer = lay_out
@@ -113,11 +114,11 @@ def build_model(name: str, method: str, adapter_size: int) -> Any:
     import keras
     import keras_hub
 
+    from keras_adapters import AdapterConfig, adapt
+
     family, task, settings = KERAS_HUB_MODELS[name]
     backbone = getattr(keras_hub.models, f"{family}Backbone")(**settings)
-    if method == "adapters":
-        for layer in backbone._flatten_layers(include_self=False, recursive=True):
-            layer.trainable = "norm" in layer.name or bool(list(layer._layers))
+    adapt(backbone, AdapterConfig(adapter_size) if method == "adapters" else method)
     classes = {"num_classes": _CLASSES} if task == "TextClassifier" else {}
     model = getattr(keras_hub.models, family + task)(backbone=backbone, **classes)
     model.compile(

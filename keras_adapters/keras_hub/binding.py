@@ -78,7 +78,9 @@ def trace_anew(model: keras.Model) -> None:
         # By its type: some objects have a `__class__` that imports what it names.
         if not issubclass(type(other), keras.Model) or "_tracker" not in vars(other):
             continue
-        if id(other) in inside or any(id(layer) in inside for layer in other.layers):
+        # Where Keras makes a class functional, it leaves models of it that never get layers.
+        layers = getattr(other, "layers", ())
+        if id(other) in inside or any(id(layer) in inside for layer in layers):
             other.train_function = other.test_function = other.predict_function = None
             if _is_trained(other):
                 other.compiled = False
