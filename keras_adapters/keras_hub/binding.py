@@ -76,11 +76,12 @@ def trace_anew(model: keras.Model) -> None:
     inside = {id(layer) for layer in (model, *inner_layers(model))}
     for other in gc.get_objects():
         # By its type: some objects have a `__class__` that imports what it names.
-        if not issubclass(type(other), keras.Model) or "_tracker" not in vars(other):
+        if not issubclass(type(other), keras.Model):
             continue
-        # Where Keras makes a class functional, it leaves models of it that never get layers.
-        layers = getattr(other, "layers", ())
-        if id(other) in inside or any(id(layer) in inside for layer in layers):
+        # One that is just being made has no layers yet.
+        if id(other) in inside or any(
+            id(layer) in inside for layer in vars(other).get("_layers", ())
+        ):
             other.train_function = other.test_function = other.predict_function = None
             if _is_trained(other):
                 other.compiled = False
