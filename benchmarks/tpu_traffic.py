@@ -16,7 +16,8 @@ _BYTES = {
     **{"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2},
     **{"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8},
 }
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%(\S+) = (.+?) ([a-z][\w-]*)\((.*)")
+# Its name, the shape of its result, its kind, and what follows.
+INSTRUCTION = re.compile(r"\s+(?:ROOT )?%(\S+) = (.+?) ([a-z][\w-]*)\((.*)")
 _ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\](?:\{{([^}}]*)\}})?")
 # They move nothing, or what the operation that started it moves.
 _SILENT = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all")
@@ -51,7 +52,7 @@ def traffic(hlo: str) -> Iterator[tuple[str, int]]:
     """
     sizes: dict[str, int] = {}
     for line in hlo[hlo.index("\nENTRY ") :].splitlines():
-        found = _INSTRUCTION.match(line)
+        found = INSTRUCTION.match(line)
         if not found:
             continue
         name, result, kind, rest = found.groups()
@@ -69,16 +70,16 @@ def traffic(hlo: str) -> Iterator[tuple[str, int]]:
 
 def _moved(result: str) -> int:
     """Returns what a copy moves, of its result: target and source in either order, and more."""
-    arrays = list(_arrays(result))[:2]
-    return min(size for size, _ in arrays) * sum(in_hbm for _, in_hbm in arrays)
+    both = list(arrays(result))[:2]
+    return min(size for size, _ in both) * sum(in_hbm for _, in_hbm in both)
 
 
 def _sizes(shape: str) -> Iterable[int]:
-    return (size for size, in_hbm in _arrays(shape) if in_hbm)
+    return (size for size, in_hbm in arrays(shape) if in_hbm)
 
 
-def _arrays(shape: str) -> Iterator[tuple[int, bool]]:
-    """Yields the bytes of each array, and whether it is in HBM."""
+def arrays(shape: str) -> Iterator[tuple[int, bool]]:
+    """Yields the bytes of each array of a shape, and whether it is in HBM."""
     for dtype, dimensions, layout in _ARRAY.findall(shape):
         elements = math.prod(map(int, filter(None, dimensions.split(","))))
         # S(1) and others are memories of the chip.

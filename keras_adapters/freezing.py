@@ -187,9 +187,8 @@ def freeze(encoder: Any, method: Method) -> None:
     # A layer hides its children's variables while it is frozen itself, so all that hold
     # others stay trainable and only the layers that own variables are switched.
     encoder.trainable = True
-    for layer in inside:
-        if id(layer) not in kept:
-            layer.trainable = False
+    for layer in inside:  # To set a layer is to set those in it, which come after it.
+        layer.trainable = id(layer) in kept
 
 
 def _train_head(model: Any, encoder: Any) -> None:

@@ -243,5 +243,5 @@ def one_or_all(values: list[Any]) -> Any:
 
 
 def names_of(classes: object) -> str:
-    """Returns the names of classes, for an error."""
-    return ", ".join(cls.__name__ for cls in classes)
+    """Returns the names of classes, for an error; one that several have stands there once."""
+    return ", ".join(dict.fromkeys(cls.__name__ for cls in classes))

@@ -10,8 +10,6 @@ import tensorflow as tf
 from official.modeling import activations
 from official.nlp.modeling import networks
 
-from keras_adapters.converters.formats import EncoderCheckpoint
-from keras_adapters.converters.shapes import check_shapes
 from keras_adapters.converters.stored import StoredTensor
 from keras_adapters.variables import encoder_variables
 
@@ -58,32 +56,18 @@ def _zeros(create: Callable[..., tf.Variable], **kwargs: Any) -> tf.Variable:
 
 
 def load_weights(
-    checkpoint: EncoderCheckpoint, tensors: Mapping[str, StoredTensor], output_range: int | None
+    config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], output_range: int | None
 ) -> networks.BertEncoderV2:
-    """Builds the encoder of a checkpoint and reads its weights; first it looks whether they fit.
+    """Builds the encoder of a checkpoint and reads its weights.
 
     Args:
-      checkpoint: the files, for the configuration and for errors.
-      tensors: all the tensors of an encoder in them, by the names of `encoder_variables`;
-        attention's may have the axes of heads and head size as one.
+      config: the settings that `converters.configs` speaks of.
+      tensors: what `reading.read_tensors` found of these settings.
       output_range: as `build_encoder` takes it.
 
     Raises:
-      ValueError: names are missing or extra or shapes differ (all in one error), a type is
-        not one of weights, the files are shorter than their own headers say, or a tensor
-        holds NaN or infinity.
+      ValueError: a tensor holds NaN or infinity, or cannot be read.
     """
-    config, source = checkpoint.config, str(checkpoint.weights)
-    check_shapes(config, {name: tensor.shape for name, tensor in tensors.items()}, source)
-    for tensor in tensors.values():
-        tensor.check_type()
-    promised = sum(tensor.bytes() for tensor in tensors.values())
-    held = sum(file.stat().st_size for file in checkpoint.files)
-    if promised > held:
-        raise ValueError(
-            f"{source} is damaged, a file may be cut short: its tensors take {promised:,} bytes, "
-            f"but its files have {held:,}"
-        )
     encoder = build_encoder(config, output_range)
     for name, variable in encoder_variables(encoder).items():
         variable.assign(tensors[name].values().reshape(variable.shape.as_list()))

@@ -96,12 +96,19 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def read_hugging_face_config(folder: pathlib.Path) -> dict[str, Any]:
+def read_hugging_face_config(
+    folder: pathlib.Path, *, any_norm_epsilon: bool = False
+) -> dict[str, Any]:
     """Reads the `config.json` of a Hugging Face BERT.
+
+    Args:
+      folder: where it is.
+      any_norm_epsilon: whether LayerNorms may have another epsilon than 1e-12, the only one of
+        `BertEncoderV2`; if so, the settings have it as `layer_norm_eps`.
 
     Raises:
       FileNotFoundError: the folder has none.
-      ValueError: it describes a model that `BertEncoderV2` cannot be.
+      ValueError: it describes another model than BERT, or one that `BertEncoderV2` cannot be.
     """
     path = folder / "config.json"
     # What a file does not say, or says to be null, has the default of transformers.
@@ -113,13 +120,21 @@ def read_hugging_face_config(folder: pathlib.Path) -> dict[str, Any]:
     }
     said = {key: value for key, value in read_json(path).items() if value is not None}
     config = {**defaults, **said}
+    epsilon = config["layer_norm_eps"]
+    if any_norm_epsilon:
+        if type(epsilon) is not float or not 0 < epsilon < 1:
+            raise ValueError(
+                f"{path}: `layer_norm_eps` must be in (0, 1). Received: {shown(epsilon)}"
+            )
+        del defaults["layer_norm_eps"]
     for key, only in defaults.items():
         if config[key] != only:
             raise ValueError(
-                f"{path}: `{key}` must be {only!r}, for `BertEncoderV2` has no other. "
+                f"{path}: `{key}` must be {only!r}, the only one that can be built. "
                 f"Received: {shown(config[key])}"
             )
-    return _without_projection(path, settle(path, config, _HUGGING_FACE_ACTIVATIONS))
+    settings = _without_projection(path, settle(path, config, _HUGGING_FACE_ACTIVATIONS))
+    return {**settings, "layer_norm_eps": epsilon} if any_norm_epsilon else settings
 
 
 def read_bert_config(path: pathlib.Path) -> dict[str, Any]:

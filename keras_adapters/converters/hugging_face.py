@@ -1,4 +1,4 @@
-"""A Hugging Face BERT folder into a tf-models-official `BertEncoderV2`.
+"""The tensors of a Hugging Face BERT folder; needs no TensorFlow.
 
 Format: `config.json` and `model.safetensors` (or shards and their index) as written by
 `transformers.BertModel.save_pretrained`.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import safetensors
-from official.nlp.modeling import networks
 
-from keras_adapters.converters.building import load_weights
 from keras_adapters.converters.formats import EncoderCheckpoint
 from keras_adapters.converters.names import hugging_face_name
 from keras_adapters.converters.shapes import INSERTED, variable_names
@@ -24,30 +23,26 @@ _IGNORED = ("embeddings.position_ids", "cls.", "classifier.", "qa_outputs.")
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def load_hugging_face(
-    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
-) -> networks.BertEncoderV2:
-    """Builds a `BertEncoderV2` with the weights of a Hugging Face BERT folder.
+def read_tensors(
+    checkpoint: EncoderCheckpoint, config: Mapping[str, Any]
+) -> dict[str, StoredTensor]:
+    """Finds the tensors of a BERT in safetensors files.
 
     Args:
-      checkpoint: what `formats.recognise` found, of the format `hugging_face`: `config.json`
-        and the weights as safetensors, in float32, float16 or bfloat16, with or without the
-        `bert.` prefix and the `gamma`/`beta` spelling.
-      output_range: number of leading positions that the last block computes; 1 is enough
-        and cheaper for classification, `None` computes all.
+      checkpoint: what `formats.recognise` found, of the format `hugging_face`: tensors in
+        float32, float16 or bfloat16, with or without the `bert.` prefix and the
+        `gamma`/`beta` spelling.
+      config: its settings.
 
     Returns:
-      The built encoder with float32 variables.
+      Tensors by the names of `shapes.variable_shapes`, and others by their places.
 
     Raises:
       OSError: a file is missing or cannot be read.
-      ValueError: the folder holds another architecture, uses what `BertEncoderV2` does not
-        have, or holds adapters; tensors are missing, extra or of another shape (all in one
-        error), there twice, or as `building.load_weights` says.
+      ValueError: a file is damaged, or a tensor is there twice.
     """
     stored = list(_read_headers(checkpoint.files))
-    names = variable_names(checkpoint.config, len(stored))
-    ours = {hugging_face_name(name): name for name in names}
+    ours = {hugging_face_name(name): name for name in variable_names(config, len(stored))}
     tensors: dict[str, StoredTensor] = {}
     for source, tensor in stored:
         short = source.removeprefix("bert.")
@@ -60,7 +55,7 @@ def load_hugging_face(
             raise ValueError(f"{tensor.place} is there twice, the first is {tensors[name].place}")
         # A torch Linear is [out, in].
         tensors[name] = tensor.transposed() if name.endswith("/kernel") else tensor
-    return load_weights(checkpoint, tensors, output_range)
+    return tensors
 
 
 def _read_headers(files: Sequence[pathlib.Path]) -> Iterator[tuple[str, StoredTensor]]:

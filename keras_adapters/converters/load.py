@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 import os
+from collections.abc import Mapping
 
+import numpy as np
 from official.nlp.modeling import networks
 
+from keras_adapters.converters.building import load_weights
 from keras_adapters.converters.formats import EncoderCheckpoint, recognise
-from keras_adapters.converters.hugging_face import load_hugging_face
-from keras_adapters.converters.model_garden import load_model_garden
-from keras_adapters.converters.saved_model import load_saved_model
-from keras_adapters.converters.tf1 import load_tf1
-
-_LOADERS = {
-    "hugging_face": load_hugging_face,
-    "tf1": load_tf1,
-    "model_garden": load_model_garden,
-    "saved_model": load_saved_model,
-}
+from keras_adapters.converters.reading import read_tensors
+from keras_adapters.converters.saved_model import check_outputs
 
 
 def load_encoder(
@@ -49,4 +44,16 @@ def load_encoder(
             )
         output_range = int(output_range)
     checkpoint = path if isinstance(path, EncoderCheckpoint) else recognise(path)
-    return _LOADERS[checkpoint.format](checkpoint, output_range=output_range)
+    config = checkpoint.config
+    encoder = load_weights(config, read_tensors(checkpoint, config), output_range)
+    if checkpoint.format == "saved_model":
+        check_outputs(checkpoint, functools.partial(_compute, encoder))
+    return encoder
+
+
+def _compute(
+    encoder: networks.BertEncoderV2, inputs: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an encoder's pooled output and sequence output."""
+    outputs = encoder(dict(inputs), training=False)
+    return outputs["pooled_output"].numpy(), outputs["sequence_output"].numpy()

@@ -1,4 +1,4 @@
-"""A TensorFlow Model Garden BERT checkpoint into a tf-models-official `BertEncoderV2`.
+"""The tensors of a TensorFlow Model Garden BERT checkpoint.
 
 Format: a TensorFlow 2 checkpoint of a `BertEncoderV2` or a functional `BertEncoder`, alone or
 inside the model that pretrained or fine-tuned it (`tf.train.Checkpoint(model=...)` or
@@ -8,31 +8,25 @@ YAML file of its experiment.
 
 from __future__ import annotations
 
-from official.nlp.modeling import networks
+from collections.abc import Mapping
+from typing import Any
 
-from keras_adapters.converters.building import load_weights
 from keras_adapters.converters.formats import EncoderCheckpoint
+from keras_adapters.converters.stored import StoredTensor
 from keras_adapters.converters.tf_checkpoint import read_encoder_header
 
 
-def load_model_garden(
-    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
-) -> networks.BertEncoderV2:
-    """Builds a `BertEncoderV2` with the weights of a Model Garden checkpoint.
+def read_tensors(
+    checkpoint: EncoderCheckpoint, config: Mapping[str, Any]
+) -> dict[str, StoredTensor]:
+    """Finds the tensors of the one BERT in a checkpoint, by their places in it.
 
     Args:
       checkpoint: what `formats.recognise` found, of the format `model_garden`.
-      output_range: number of leading positions that the last block computes; 1 is enough
-        and cheaper for classification, `None` computes all.
-
-    Returns:
-      The built encoder with float32 variables.
+      config: its settings, of which the places do not depend.
 
     Raises:
       OSError: a file is missing or cannot be read.
-      ValueError: the configuration is not BERT's, the checkpoint holds no BERT encoder or
-        several or one with adapters, variables are missing, extra or of another shape (all
-        in one error), or as `building.load_weights` says.
+      ValueError: the checkpoint is damaged, or holds no BERT encoder or several.
     """
-    tensors = read_encoder_header(checkpoint.weights, checkpoint.files)
-    return load_weights(checkpoint, tensors, output_range)
+    return read_encoder_header(checkpoint.weights, checkpoint.files)

@@ -1,4 +1,4 @@
-"""A BERT SavedModel of TensorFlow Hub or Kaggle into a tf-models-official `BertEncoderV2`.
+"""The tensors of a BERT SavedModel of TensorFlow Hub or Kaggle, and what it computes.
 
 Format: `saved_model.pb`, `variables/` and `assets/vocab.txt` as written by
 `official.nlp.tools.export_tfhub_lib.export_model`.
@@ -6,14 +6,17 @@ Format: `saved_model.pb`, `variables/` and `assets/vocab.txt` as written by
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
-from official.nlp.modeling import networks
 
-from keras_adapters.converters.building import load_weights
 from keras_adapters.converters.formats import EncoderCheckpoint
-from keras_adapters.converters.stored import damaged
+from keras_adapters.converters.stored import StoredTensor, damaged
 from keras_adapters.converters.tf_checkpoint import read_encoder_header, read_header
+
+Compute = Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 _INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 _LOWER_CASE = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"
@@ -21,32 +24,23 @@ _TOLERANCE = 1e-4
 _SEQUENCE = 16
 
 
-def load_saved_model(
-    checkpoint: EncoderCheckpoint, *, output_range: int | None = None
-) -> networks.BertEncoderV2:
-    """Builds a `BertEncoderV2` with the weights of a BERT SavedModel.
+def read_tensors(
+    checkpoint: EncoderCheckpoint, config: Mapping[str, Any]
+) -> dict[str, StoredTensor]:
+    """Finds the tensors of the one BERT in a SavedModel, by their places in it.
 
     The sizes and the activation are read off its graph, which is no proof of what it
-    computes; so the encoder is held against the SavedModel's own outputs.
+    computes: `check_outputs` holds an encoder against it.
 
     Args:
       checkpoint: what `formats.recognise` found, of the format `saved_model`.
-      output_range: number of leading positions that the last block computes; 1 is enough
-        and cheaper for classification, `None` computes all.
-
-    Returns:
-      The built encoder with float32 variables.
+      config: its settings, of which the places do not depend.
 
     Raises:
       OSError: a file is missing or cannot be read.
-      ValueError: the SavedModel holds no BERT encoder or several or one with adapters,
-        variables are missing or extra, the encoder's outputs are not those of the
-        SavedModel, or as `building.load_weights` says.
+      ValueError: the SavedModel is damaged, or holds no BERT encoder or several.
     """
-    tensors = read_encoder_header(checkpoint.prefix, checkpoint.files)
-    encoder = load_weights(checkpoint, tensors, output_range)
-    _compare(encoder, checkpoint)
-    return encoder
+    return read_encoder_header(checkpoint.prefix, checkpoint.files)
 
 
 def read_lower_case(checkpoint: EncoderCheckpoint) -> bool | None:
@@ -66,24 +60,35 @@ def read_lower_case(checkpoint: EncoderCheckpoint) -> bool | None:
     return bool(said.read())
 
 
-def _compare(encoder: networks.BertEncoderV2, checkpoint: EncoderCheckpoint) -> None:
-    """Raises unless the SavedModel computes what the encoder does."""
+def check_outputs(checkpoint: EncoderCheckpoint, compute: Compute) -> None:
+    """Raises a ValueError unless a SavedModel computes what an encoder does.
+
+    Args:
+      checkpoint: the SavedModel.
+      compute: returns what the encoder with its weights gives for `input_word_ids`,
+        `input_mask` and `input_type_ids`, each `<int32>[batch, length]`: the pooled output,
+        `<float32>[batch, hidden]`, and the sequence output, `<float32>[batch, length, hidden]`,
+        of which one position is enough.
+
+    Raises:
+      ValueError: the outputs differ, or the SavedModel has another signature or is damaged.
+    """
     inputs = _some_inputs(checkpoint.config)
     theirs = _outputs(checkpoint, inputs)
-    ours = encoder(inputs, training=False)
+    pooled, sequence = compute(inputs)
     # The signature's names are those of Keras layers, so its outputs are told by their values.
-    for expected in (ours["pooled_output"].numpy(), ours["sequence_output"].numpy()[:, :1]):
+    for expected in (pooled, sequence[:, :1]):
         alike = [output[:, :1] if output.ndim == 3 else output for output in theirs]
         gaps = [np.abs(o - expected).max() for o in alike if o.shape == expected.shape]
         if not gaps or not min(gaps) < _TOLERANCE:
             raise ValueError(
-                f"{checkpoint.folder} computes something else than a BertEncoderV2 with its "
+                f"{checkpoint.folder} computes something else than a BERT with its "
                 f"weights and the activation {checkpoint.config['hidden_act']}: outputs differ "
                 f"by {min(gaps, default=np.inf):.1e}"
             )
 
 
-def _outputs(checkpoint: EncoderCheckpoint, inputs: dict[str, tf.Tensor]) -> list[np.ndarray]:
+def _outputs(checkpoint: EncoderCheckpoint, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Returns what a SavedModel computes of some inputs, as far as it is float32."""
     with damaged(checkpoint.weights):
         loaded = tf.saved_model.load(str(checkpoint.folder))
@@ -95,11 +100,12 @@ def _outputs(checkpoint: EncoderCheckpoint, inputs: dict[str, tf.Tensor]) -> lis
             f"{', '.join(_INPUTS)}. Received: {', '.join(names) or 'no such signature'}"
         )
     with damaged(checkpoint.weights):
-        outputs = [output.numpy() for output in signature(**inputs).values()]
+        given = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = [output.numpy() for output in signature(**given).values()]
     return [output for output in outputs if output.dtype == np.float32]
 
 
-def _some_inputs(config: dict[str, int]) -> dict[str, tf.Tensor]:
+def _some_inputs(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns two sequences of tokens from all over the vocabulary, the second one padded."""
     length = min(_SEQUENCE, config["max_position_embeddings"])
     shape = (2, length)
@@ -111,4 +117,4 @@ def _some_inputs(config: dict[str, int]) -> dict[str, tf.Tensor]:
         mask,
         rng.integers(config["type_vocab_size"], size=shape) * mask,
     )
-    return {name: tf.constant(value, tf.int32) for name, value in zip(_INPUTS, values, strict=True)}
+    return {name: value.astype(np.int32) for name, value in zip(_INPUTS, values, strict=True)}

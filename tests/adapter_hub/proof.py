@@ -1,5 +1,7 @@
 """Adapters go to the real `adapters` package and come from it, on real text, with equal logits.
 
+They do from tf-models-official's encoder and from KerasHub's backbone, in whatever backend runs.
+
 `make adapter-hub` runs it; the ordinary suite does not. The package needs torch, so it has an
 environment of its own, which is made where `ADAPTER_HUB_VENV` says unless it is there.
 """
@@ -147,6 +149,79 @@ def test_trained_here_same_there(activation, theirs, reuters, minilm, tmp_path):
     for form in ("default", "safe"):
         answers = np.load(tmp_path / "answers" / f"{form}.npy")
         compare(f"trained here, {activation}, loaded by the {form} call", ours, answers)
+
+
+def hub_inputs(arrays, split):
+    names = {
+        "token_ids": "input_ids",
+        "padding_mask": "attention_mask",
+        "segment_ids": "token_type_ids",
+    }
+    return {ours: arrays[f"{split}_{name}"] for ours, name in names.items()}
+
+
+def hub_classifier(minilm, classes, head="pooler", method=None):
+    """The packaged encoder in KerasHub, adapted if a method is given, and a classifier on it."""
+    import keras
+
+    import keras_adapters as ka
+    from keras_adapters.keras_hub import load_backbone
+
+    keras.utils.set_random_seed(0)
+    backbone = load_backbone(minilm.folder)
+    if method is not None:
+        ka.adapt(backbone, method)
+    outputs = backbone(backbone.input)
+    read = outputs["pooled_output"]
+    if head == "two_layers":
+        first = outputs["sequence_output"][:, 0]
+        read = keras.layers.Dense(first.shape[-1], "tanh", name="dense")(first)
+    logits = keras.layers.Dense(classes, name="logits")(read)
+    return backbone, keras.Model(backbone.input, logits)
+
+
+@pytest.mark.parametrize("name", ["two_layers", "pooler"])
+def test_trained_there_same_in_keras_hub(name, trained_there, reuters, minilm, tmp_path):
+    import keras_adapters as ka
+
+    convert(trained_there / name, tmp_path / "adapter", f"--base={minilm.folder}")
+    backbone, model = hub_classifier(minilm, len(reuters[2]), name)
+    assert ka.load_adapter(tmp_path / "adapter", model, backbone)["labels"] == reuters[2]
+    ours = model.predict(hub_inputs(reuters[0], "test"), verbose=0)
+    compare(f"trained there, {name}, in KerasHub", ours, np.load(trained_there / f"{name}.npy"))
+
+
+def test_trained_in_keras_hub_same_there_and_here(theirs, reuters, minilm, tmp_path):
+    import keras
+    import tf_keras
+
+    import keras_adapters as ka
+
+    arrays, path, labels = reuters
+    method = ka.Method(ka.AdapterConfig(size=13, activation="gelu"), trains="nothing")
+    backbone, model = hub_classifier(minilm, len(labels), method=method)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.AdamW(3e-3), loss)
+    model.fit(hub_inputs(arrays, "train"), arrays["train_labels"], BATCH, verbose=0)
+    ours = model.predict(hub_inputs(arrays, "test"), verbose=0)
+    metadata = {
+        "pooling": "pooler",
+        "form": {"kind": "classification", "columns": 1},
+        "labels": labels,
+    }
+    ka.save_adapter(tmp_path / "adapter", model, backbone, metadata)
+    convert(tmp_path / "adapter", tmp_path / "hub")
+    theirs("answer", minilm.folder, path, tmp_path / "hub", tmp_path / "answers")
+    answers = np.load(tmp_path / "answers" / "default.npy")
+    compare("trained in KerasHub, in AdapterHub", ours, answers)
+
+    encoder = ka.load_encoder(minilm.checkpoint)
+    pooled = encoder(encoder.inputs)["pooled_output"]
+    logits = tf_keras.layers.Dense(len(labels), name="logits")(pooled)
+    model = tf_keras.Model(encoder.inputs, logits)
+    ka.load_adapter(tmp_path / "adapter", model, encoder)
+    official = model.predict(inputs(arrays, "test"), verbose=0)
+    compare("trained in KerasHub, in tf-models-official", official, ours)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import re
 from typing import Any
 
 from keras_adapters.converters import configs, formats
-from keras_adapters.vocabulary import is_lower_case, read_vocabulary
+from keras_adapters.converters.reading import lower_case_of
+from keras_adapters.vocabulary import read_vocabulary
 from train.encoders import hub
 from train.encoders.presets import (
     BERTS,
@@ -83,14 +84,7 @@ class EncoderFiles:
           OSError: a SavedModel's variables cannot be read.
           ValueError: the files say something else than true or false, or are damaged.
         """
-        said = None
-        if self.checkpoint.format == "saved_model":
-            from keras_adapters.converters.saved_model import read_lower_case
-
-            said = read_lower_case(self.checkpoint)
-        elif (path := self.folder / "tokenizer_config.json").exists():
-            said = configs.read_flag(path, "do_lower_case")
-        return is_lower_case(self.vocabulary) if said is None else said
+        return lower_case_of(self.checkpoint, self.vocabulary)
 
     @functools.cached_property
     def checksum(self) -> str:

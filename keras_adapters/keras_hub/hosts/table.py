@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from keras_hub import models
 
 from keras_adapters.host import names_of
+from keras_adapters.keras_hub.exact_bert import ExactBertBackbone
 from keras_adapters.keras_hub.hosts.albert import AlbertHost
 from keras_adapters.keras_hub.hosts.bert import BertHost, ElectraHost
 from keras_adapters.keras_hub.hosts.deberta_v3 import DebertaV3Host
@@ -21,6 +22,7 @@ HOSTS: Mapping[type, Host] = {
     host.encoder_class: host
     for host in (
         BertHost(models.BertBackbone),
+        BertHost(ExactBertBackbone),
         RobertaHost(models.RobertaBackbone),
         RobertaHost(models.XLMRobertaBackbone),
         RobertaHost(models.DistilBertBackbone, "distilbert"),
