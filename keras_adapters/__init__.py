@@ -28,7 +28,7 @@ _HOMES = {
     "set_trainable": "keras_adapters.freezing",
 }
 # Modules, by their names in this package.
-_MODULES = ("adapter_file", "adapter_hub", "converters", "methods", "model_garden")
+_MODULES = ("adapter_file", "adapter_hub", "converters", "keras_hub", "methods", "model_garden")
 __all__ = sorted([*_HOMES, *_MODULES])
 
 # Files that hold classes of this package load once it is imported.

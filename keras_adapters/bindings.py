@@ -1,4 +1,4 @@
-"""Which Keras an encoder is of: the package that binds what stands here to it.
+"""Which Keras an encoder is of: the module that binds what stands here to it.
 
 `model_garden.binding` and `keras_hub.binding` have the same names, each for its Keras. They are
 imported when an encoder of theirs is met, so that neither Keras costs who does not use it.
@@ -9,16 +9,20 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from collections.abc import Mapping
 from typing import Any
 
-from keras_adapters.host import Host
+# By the name of its Keras; the package tells them when it is imported.
+_HOMES: dict[str, str] = {}
 
-# The module of each Keras's binding.
-_HOMES: Mapping[str, str] = {
-    "tf_keras": "keras_adapters.model_garden.binding",
-    "keras": "keras_adapters.keras_hub.binding",
-}
+
+def bind(keras: str, home: str) -> None:
+    """Tells which module binds the package to a Keras.
+
+    Args:
+      keras: that Keras's own name.
+      home: the module's.
+    """
+    _HOMES[keras] = home
 
 
 def binding_of(layer: Any, argument: str = "encoder") -> types.ModuleType:
@@ -40,8 +44,8 @@ def binding_of(layer: Any, argument: str = "encoder") -> types.ModuleType:
     )
 
 
-def host_of(encoder: Any) -> Host:
-    """Returns the host that knows an encoder, adapted or not.
+def host_of(encoder: Any) -> Any:
+    """Returns the `host.Host` that knows an encoder, adapted or not.
 
     Raises:
       ValueError: the encoder is of no class that is known, or of blocks in which its host knows

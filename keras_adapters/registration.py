@@ -1,7 +1,8 @@
 """Lets each Keras read files that hold this package's classes, before these are imported.
 
 Keras looks a class up in its registry only. So what it finds there, as soon as that Keras
-is imported, is a stand-in that imports the class when a file holds one.
+is imported, is a stand-in that imports the class when a file holds one. Which module
+binds the package to each Keras stands here too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_adapters.bindings import bind
+
 PACKAGE = "keras_adapters"
 _ADAPTED = (
     "AdaptedBertEncoderV2",
@@ -25,7 +28,11 @@ _ADAPTED = (
 )
 # The module of each class, by the Keras that it is bound to.
 HOMES: Mapping[str, Mapping[str, str]] = {
-    "keras": {"BottleneckAdapter": "keras_adapters.keras3"},
+    "keras": {
+        "BottleneckAdapter": "keras_adapters.keras3",
+        "AdaptedModel": "keras_adapters.keras_hub.adapted",
+        "ExactBertBackbone": "keras_adapters.keras_hub.exact_bert",
+    },
     "tf_keras": {
         "BottleneckAdapter": "keras_adapters.model_garden.layers",
         **dict.fromkeys(_ADAPTED, "keras_adapters.model_garden.adapted"),
@@ -33,8 +40,17 @@ HOMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+# What binds the package to each.
+_BINDINGS: Mapping[str, str] = {
+    "keras": "keras_adapters.keras_hub.binding",
+    "tf_keras": "keras_adapters.model_garden.binding",
+}
+
+
 def register() -> None:
     """Registers the stand-ins, now or when the Keras that they are for is imported."""
+    for name, home in _BINDINGS.items():
+        bind(name, home)
     waiting = {name for name in HOMES if name not in sys.modules}
     for name in set(HOMES) - waiting:
         _fill(sys.modules[name])

@@ -6,6 +6,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What trains with the whole command, or many models: `make quick` leaves it out.
 SLOW = (
     "benchmarks",
+    "examples",
+    "keras_adapters/keras_hub",
     "keras_adapters/model_garden/test_architecture.py",
     "keras_adapters/model_garden/test_conformance.py",
     "keras_adapters/model_garden/test_freezing.py",

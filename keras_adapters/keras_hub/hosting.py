@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_adapters.host import Host, names_of
+from keras_adapters.host import Host, inner_layers, names_of
 from keras_adapters.keras_hub.hosts.sites import SitesHost
 
 _REFUSAL = (
@@ -66,6 +66,12 @@ def sites_of(encoder: keras.Model) -> list[str] | None:
 
 
 def check_class(encoder: keras.Model) -> None:
-    """Raises a ValueError if a plain model is of a class that cannot be adapted."""
+    """Raises a ValueError if a plain model is of a class without a host, or quantised."""
     if sites_of(encoder) is None and type(encoder) not in _hosts():
         raise ValueError(_REFUSAL.format(names_of(_hosts()) or "none", type(encoder).__name__))
+    quantised = [layer.path for layer in inner_layers(encoder) if layer.quantization_mode]
+    if quantised:
+        raise ValueError(
+            "`encoder` must not be quantised: adapters are trained beside float layers. Received: "
+            f"{encoder.name!r}, of whose layers {len(quantised)} are, such as {quantised[0]!r}"
+        )

@@ -65,17 +65,9 @@ def make_at(
       block: its block.
       config: the settings.
       make: makes a layer of the settings, a `dtype` and a `name`; by default `make_layer`.
-
-    Raises:
-      ValueError: the sub-layer's end is quantised.
     """
-    policy = site.end.dtype_policy
-    if policy.quantization_mode:
-        raise ValueError(
-            "`encoder` must not be quantised: adapters are trained beside float layers. Received: "
-            f"{site.end.path}, {policy.name}"
-        )
-    layer = (make or make_layer)(config, dtype=policy, name=f"{site.name}_adapter")
+    name = f"{site.name}_adapter"
+    layer = (make or make_layer)(config, dtype=site.end.dtype_policy, name=name)
     with _scopes(block.path):
         layer.build((None, None, site.width))
     return layer

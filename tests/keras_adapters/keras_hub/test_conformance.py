@@ -175,9 +175,7 @@ def test_a_keras_file_keeps_the_method(name, hub, tmp_path):
     inputs = hub.inputs(backbone)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(
-        answers(again, inputs), answers(model, inputs), atol=1e-6
-    )
+    np.testing.assert_allclose(answers(again, inputs), answers(model, inputs), atol=1e-6)
     inside = next(layer for layer in again.layers if layer.name == backbone.name)
     assert ka.adapter_summary(inside).method == backbone.method
     assert trained_names(inside) == trained_names(backbone)

@@ -77,10 +77,10 @@ def test_a_plain_file_of_weights_loads_into_an_adapted_model(make, hub, tmp_path
 
 def test_layers_without_their_backbone_are_not_saved_or_cloned(hub, tmp_path):
     model = model_around(adapted(hub))
-    for write in (lambda: model.save(tmp_path / "a.keras"), lambda: keras.models.clone_model(model)):
+    save, clone = lambda: model.save(tmp_path / "a.keras"), lambda: keras.models.clone_model(model)
+    for write in (save, clone):
         with pytest.raises(ValueError, match=r"`backbone\(inputs\)`, not `backbone.output`"):
             write()
-    assert not list(tmp_path.glob("a.keras"))
     copy = keras.models.clone_model(model_on(adapted(hub)))
     inside = next(layer for layer in copy.layers if isinstance(layer, keras_hub.models.Backbone))
     assert ka.adapter_summary(inside).inserted == 4 * 148
