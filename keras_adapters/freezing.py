@@ -12,7 +12,7 @@ from keras_adapters.methods.method import METHODS, Method
 from keras_adapters.original import insertion_of, is_adapted, original_of
 from keras_adapters.planning import check_method, plan
 from keras_adapters.splice import check_no_adapters
-from keras_adapters.variables import check_inside, owners
+from keras_adapters.variables import check_inside, owners, switch
 
 
 def adapt(
@@ -188,7 +188,7 @@ def freeze(encoder: Any, method: Method) -> None:
     # others stay trainable and only the layers that own variables are switched.
     encoder.trainable = True
     for layer in inside:  # To set a layer is to set those in it, which come after it.
-        layer.trainable = id(layer) in kept
+        switch(layer, encoder, id(layer) in kept)
 
 
 def _train_head(model: Any, encoder: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_adapters.bindings import host_of
 from keras_adapters.fingerprint import Base, digest
 from keras_adapters.methods.method import Method
-from keras_adapters.variables import encoder_parts, encoder_variables, own_variables
+from keras_adapters.variables import encoder_parts, encoder_variables, own_variables, switch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,4 +116,4 @@ def freeze_parts(encoder: Any, prefixes: Iterable[str]) -> None:
     encoder.trainable = True
     # A part that lies in another comes after it.
     for prefix, layer in encoder_parts(encoder):
-        layer.trainable = prefix not in prefixes
+        switch(layer, encoder, prefix not in prefixes)

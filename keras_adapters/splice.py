@@ -118,7 +118,8 @@ def take_out_adapters(encoder: Any) -> Any:
     binding = binding_of(encoder)
     binding.take_out(encoder)
     assign_all(norms, original.norms, "the LayerNorms of before")
-    binding.become_plain(encoder)
+    # Before sites that were named are forgotten.
     freeze_parts(encoder, original.frozen)
+    binding.become_plain(encoder)
     binding.trace_anew(encoder)
     return encoder

@@ -101,6 +101,19 @@ def owners(layers: Iterable[Any | None]) -> list[Any]:
     return list(found.values())
 
 
+def switch(layer: Any, encoder: Any, trains: bool) -> None:
+    """Lets a layer inside of an encoder train or not, and those in it, which are to be set after.
+
+    Of the encoder itself, which hides all that trains in it while it is frozen, only the
+    variables that it holds itself are switched.
+    """
+    if layer is not encoder:
+        layer.trainable = trains
+        return
+    for variable in own_variables(encoder):
+        variable.trainable = trains
+
+
 def check_inside(model: Any, encoder: Any) -> None:
     """Raises a ValueError unless an encoder is built and a model has its blocks' variables."""
     if binding_of(model, "model") is not binding_of(encoder):
