@@ -112,7 +112,7 @@ def set_trainable(
     |-----------------|-----------------------------------------------------------------|
     | `adapters`      | every LayerNorm, the embeddings' too                            |
     | `full`          | everything, also what another method inserted                   |
-    | `top_layers`    | the top n blocks and what is above ("variable fine-tuning")      |
+    | `top_layers`    | the top n blocks and what is above ("variable fine-tuning")     |
     | `feature_based` | nothing                                                         |
     | `layer_norm`    | every LayerNorm                                                 |
 
