@@ -104,7 +104,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     rows = sorted(rows, key=_group)
     full = {_group(row): row for row in rows if row["method"] == "full" and "error" not in row}
     head = (*_GROUP, "method", "trained", *tpu_rows.WORK, *tpu_rows.SHARES)
-    head = (*head, "collectives: number, MB", "MB / full")
+    head = (*head, "collectives, MB", "MB / full")
     print(f"| {' | '.join(head)} |")
     print("|---" * len(head) + "|")
     for row in rows:
@@ -124,9 +124,8 @@ def _line(row: dict[str, Any], full: dict[str, Any] | None) -> str:
 
 
 def _collectives(row: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{kind}: {count}, {size / 1e6:.1f}" for kind, count, size in row["collectives"]
-    )
+    found = row["collectives"]
+    return "; ".join(f"{count} {kind} {size / 1e6:.1f}" for kind, count, size in found)
 
 
 def _said(row: dict[str, Any]) -> int:
