@@ -112,7 +112,7 @@ def set_trainable(
     |-----------------|-----------------------------------------------------------------|
     | `adapters`      | every LayerNorm, the embeddings' too                            |
     | `full`          | everything, also what another method inserted                   |
-    | `top_layers`    | the top n blocks and the pooler ("variable fine-tuning")        |
+    | `top_layers`    | the top n blocks and what is above ("variable fine-tuning")      |
     | `feature_based` | nothing                                                         |
     | `layer_norm`    | every LayerNorm                                                 |
 
@@ -175,7 +175,10 @@ def freeze(encoder: Any, method: Method) -> None:
         "nothing": list,
         "layer_norms": lambda: host.norms(encoder),
         "top_layers": lambda: owners(
-            [*host.blocks(encoder)[-(method.top_layers or 0) :], host.pooler(encoder)]
+            [
+                *host.blocks(encoder)[-(method.top_layers or 0) :],
+                *(layer for _, layer in host.top_parts(encoder)),
+            ]
         ),
         "all": lambda: inside,
     }[method.trains]()

@@ -122,7 +122,9 @@ def check_inside(model: Any, encoder: Any) -> None:
             f"{type(model)} and {type(encoder)}"
         )
     held = {id(variable) for variable in model.variables}
-    inside = [layer for prefix, layer in encoder_parts(encoder) if prefix.startswith("layer_")]
+    # Those below and above the blocks are not in each model on their states.
+    kept = ("layer_", "model/")
+    inside = [layer for prefix, layer in encoder_parts(encoder) if prefix.startswith(kept)]
     if not all(id(variable) in held for layer in inside for variable in layer.variables):
         raise ValueError(
             f"`encoder` must be in `model`. Received: encoder {encoder.name!r}, which is not in "

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import keras
 
-from keras_adapters.host import Host, inner_layers, names_of
+from keras_adapters.host import Host, inner_layers
 from keras_adapters.keras_hub.hosts.sites import SitesHost
 
-_REFUSAL = (
-    "`encoder` must be one of these KerasHub backbones, not of a class derived from one: {}; in "
-    "any other Keras model, name the layers to adapt with `sites=...`. Received: {}"
-)
-
-
-def _hosts() -> Mapping[type, Host]:
-    """Returns the hosts of KerasHub's backbones; who has one has imported KerasHub."""
-    if "keras_hub" not in sys.modules:
-        return {}
-    return importlib.import_module("keras_adapters.keras_hub.hosts.table").HOSTS
+_TABLE = "keras_adapters.keras_hub.hosts.table"
 
 
 def host_of(encoder: keras.Model) -> Host:
@@ -34,12 +24,12 @@ def host_of(encoder: keras.Model) -> Host:
     chosen = vars(encoder).get("_sites_host")
     if chosen is not None:
         return chosen
-    hosts = _hosts()
-    for cls in type(encoder).__mro__:
-        if cls in hosts:
-            hosts[cls].check(encoder)
-            return hosts[cls]
-    raise ValueError(_REFUSAL.format(names_of(hosts) or "none", type(encoder).__name__))
+    if "keras_hub" in sys.modules:  # Who has a backbone has imported it.
+        return importlib.import_module(_TABLE).host_of(encoder)
+    raise ValueError(
+        "`encoder` must be a backbone of KerasHub; in any other Keras model, name the layers to "
+        f"adapt with `sites=...`. Received: {type(encoder).__name__}"
+    )
 
 
 def choose_sites(encoder: keras.Model, sites: str | Sequence[str] | None) -> None:
@@ -67,8 +57,12 @@ def sites_of(encoder: keras.Model) -> list[str] | None:
 
 def check_class(encoder: keras.Model) -> None:
     """Raises a ValueError if a plain model is of a class without a host, or quantised."""
-    if sites_of(encoder) is None and type(encoder) not in _hosts():
-        raise ValueError(_REFUSAL.format(names_of(_hosts()) or "none", type(encoder).__name__))
+    host = host_of(encoder)
+    if type(encoder) is not host.encoder_class:
+        raise ValueError(
+            f"`encoder` must be a {host.encoder_class.__name__}, not of a class derived from it; "
+            f"or name the layers to adapt with `sites=...`. Received: {type(encoder).__name__}"
+        )
     quantised = [layer.path for layer in inner_layers(encoder) if layer.quantization_mode]
     if quantised:
         raise ValueError(

@@ -102,13 +102,15 @@ def _is_symbolic(x: Any) -> bool:
     return isinstance(x, keras.KerasTensor)
 
 
-# For each layer, what its calls gave: a tensor's shape and dtype, or None; and what is inside.
+# Layers by their ids. What each call of one gave: a tensor's shape and dtype, or a text about
+# what else it is. And the layers inside of it whose output it gave.
 _Calls = dict[int, tuple[keras.layers.Layer, list[Any], list[keras.layers.Layer]]]
 
 
 def _watched(
     model: keras.Model, layers: list[keras.layers.Layer], args: Any, kwargs: Any
 ) -> _Calls:
+    """Returns what layers give in one call of a model, in the order in which they do."""
     calls: _Calls = {}
     given: dict[int, list[Any]] = {}
 
@@ -123,7 +125,8 @@ def _watched(
     def note(layer: keras.layers.Layer, output: Any) -> None:
         _, shapes, same = calls.setdefault(id(layer), (layer, [], []))
         is_tensor = keras.ops.is_tensor(output)
-        shapes.append((tuple(output.shape), _dtype(output)) if is_tensor else _shown(output))
+        told = f"a {type(output).__name__}"
+        shapes.append((tuple(output.shape), _dtype(output)) if is_tensor else told)
         within = {id(inner) for inner in layer._flatten_layers(include_self=False)}
         for inner, tensors in given.items():
             if inner in within and any(tensor is output for tensor in tensors):
@@ -176,9 +179,9 @@ def _merged(calls: list[_Calls]) -> dict[keras.layers.Layer, Output]:
     """Returns the outputs of layers, from calls of the model for inputs of several sizes."""
     merged = {}
     for key, (layer, _, same) in calls[0].items():
-        outputs = [output for call in calls for output in call[key][1]]
+        outputs = [output for call in calls if key in call for output in call[key][1]]
         widths = {_width(output) for output in outputs}
-        shown = ", ".join(dict.fromkeys(map(_one_shown, outputs)))
+        shown = ", ".join(dict.fromkeys(map(_shown, outputs)))
         merged[layer] = Output(widths.pop() if len(widths) == 1 else None, tuple(same), shown)
     return merged
 
@@ -194,9 +197,5 @@ def _dtype(tensor: Any) -> str:
     return keras.backend.standardize_dtype(tensor.dtype)
 
 
-def _one_shown(output: Any) -> str:
-    return output if isinstance(output, str) else f"<{output[1]}>{list(output[0])}"
-
-
 def _shown(output: Any) -> str:
-    return f"a {type(output).__name__}"
+    return output if isinstance(output, str) else f"<{output[1]}>{list(output[0])}"

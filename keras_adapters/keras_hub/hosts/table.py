@@ -54,6 +54,6 @@ def host_of(encoder: object) -> Host:
             HOSTS[cls].check(encoder)
             return HOSTS[cls]
     raise ValueError(
-        f"`encoder` must be one of these KerasHub backbones: {names_of(HOSTS)}. "
-        f"Received: {type(encoder).__name__}"
+        f"`encoder` must be one of these KerasHub backbones: {names_of(HOSTS)}; in any other Keras "
+        f"model, name the layers to adapt with `sites=...`. Received: {type(encoder).__name__}"
     )
