@@ -59,7 +59,8 @@ def exported(folder, inputs):
     names = {"token_ids": "word_ids", "padding_mask": "mask", "segment_ids": "type_ids"}
     inputs = {ours: inputs[f"input_{name}"] for ours, name in names.items()}
     if keras.backend.backend() != "torch":
-        return tf.saved_model.load(folder / "saved_model").serve(inputs)
+        model = tf.saved_model.load(folder / "saved_model")  # Its variables live as long as it.
+        return model.serve(inputs)
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     values = {name: value.numpy() for name, value in inputs.items()}
     return keras.ops.convert_to_numpy(model(values, training=False))
