@@ -26,12 +26,14 @@ _ADAPTED = (
     "AdaptedFunnelTransformerEncoder",
     "AdaptedFNet",
 )
+# What is imported with another package: KerasHub asks a class that a preset names what it is.
+_WITH: Mapping[str, str] = {"keras_hub": "keras_adapters.keras_hub.exact_bert"}
 # The module of each class, by the Keras that it is bound to.
 HOMES: Mapping[str, Mapping[str, str]] = {
     "keras": {
         "BottleneckAdapter": "keras_adapters.keras3",
         "AdaptedModel": "keras_adapters.keras_hub.adapted",
-        "ExactBertBackbone": "keras_adapters.keras_hub.exact_bert",
+        "ExactBertBackbone": _WITH["keras_hub"],
     },
     "tf_keras": {
         "BottleneckAdapter": "keras_adapters.model_garden.layers",
@@ -51,15 +53,16 @@ def register() -> None:
     """Registers the stand-ins, now or when the Keras that they are for is imported."""
     for name, home in _BINDINGS.items():
         bind(name, home)
-    waiting = {name for name in HOMES if name not in sys.modules}
-    for name in set(HOMES) - waiting:
-        _fill(sys.modules[name])
+    watched = {*HOMES, *_WITH}
+    waiting = {name for name in watched if name not in sys.modules}
+    for name in watched - waiting:
+        _meet(sys.modules[name])
     if waiting:
         sys.meta_path.insert(0, _Watcher(waiting))
 
 
 class _Watcher(importlib.abc.MetaPathFinder):
-    """Finds nothing itself, but sees when a Keras is imported."""
+    """Finds nothing itself, but sees when a package is imported."""
 
     def __init__(self, waiting: set[str]) -> None:
         self.waiting = waiting
@@ -80,10 +83,18 @@ class _Watcher(importlib.abc.MetaPathFinder):
         def run_and_fill(module: types.ModuleType) -> None:
             run(module)
             self.waiting.discard(fullname)
-            _fill(module)
+            _meet(module)
 
         spec.loader.exec_module = run_and_fill
         return spec
+
+
+def _meet(module: types.ModuleType) -> None:
+    """Does what is to be done when a package is imported."""
+    if module.__name__ in _WITH:
+        importlib.import_module(_WITH[module.__name__])
+    else:
+        _fill(module)
 
 
 def _fill(keras: types.ModuleType) -> None:

@@ -1,6 +1,6 @@
 """The example that people copy: its splits, its files, and what it exports."""
 
-import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -19,14 +19,30 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "keras_hub_classifier
 LENGTH = 16
 
 
+# In a process of its own: the example's flags are those of other commands too.
+READ = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("example", sys.argv[1])
+example = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(example)
+example.FLAGS(["example"])
+print(json.dumps({split: example.read(split) for split in ("train", "dev", "test")}))
+"""
+
+
+def run(*command):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment["KERAS_BACKEND"] = keras.backend.backend()
+    command = [sys.executable, *map(str, command)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_the_splits_are_those_of_the_command():
-    spec = importlib.util.spec_from_file_location("keras_hub_classifier", EXAMPLE)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    example.FLAGS(["example"])
+    found = json.loads(run("-c", READ, EXAMPLE).splitlines()[-1])
     task = read("reuters-r8")
-    for split in ("train", "dev", "test"):
-        texts, labels = example.read(split)
+    for split, (texts, labels) in found.items():
         examples = getattr(task, split)
         assert list(examples.columns[0]) == texts
         assert [task.label_names[index] for index in examples.labels] == labels
@@ -34,12 +50,8 @@ def test_the_splits_are_those_of_the_command():
 
 def test_what_it_exports_answers_as_its_adapter_elsewhere(minilm, tmp_path):
     flags = ["--limit=64", "--epochs=1", f"--sequence_length={LENGTH}", f"--output_dir={tmp_path}"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    environment["KERAS_BACKEND"] = keras.backend.backend()
-    command = [sys.executable, EXAMPLE, *flags]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"test accuracy \d+\.\d\d, loss", done.stdout)
+    told = run(EXAMPLE, *flags)
+    assert re.search(r"test accuracy \d+\.\d\d, loss", told)
 
     encoder = ka.load_encoder(minilm.checkpoint)
     states = encoder(encoder.inputs)["sequence_output"]

@@ -11,6 +11,7 @@ import tf_keras
 import keras_adapters as ka
 from keras_adapters import AdapterConfig, AdapterFileError, Method
 from keras_adapters.adapter_file import read_adapter
+from keras_adapters.bindings import host_of
 from keras_adapters.model_garden import adapt, set_trainable
 from keras_adapters.original import base_of
 from keras_adapters.saving import collect
@@ -391,7 +392,7 @@ def test_other_bases_are_told(plain, tmp_path):
         ({"num_attention_heads": 4}, "heads: 4, not 2"),
     ):
         config = {**maker_config(encoder), **changes}
-        other = type(encoder).__mro__[2](**config)
+        other = host_of(encoder).encoder_class(**config)
         other(other.inputs)
         with pytest.raises(AdapterFileError, match=f"another pretrained encoder(.|\n)*{told}"):
             ka.load_adapter(tmp_path, None, other)
