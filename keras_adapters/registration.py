@@ -56,7 +56,7 @@ def register() -> None:
     watched = {*HOMES, *_WITH}
     waiting = {name for name in watched if name not in sys.modules}
     for name in watched - waiting:
-        _meet(sys.modules[name])
+        _meet(name, sys.modules[name])
     if waiting:
         sys.meta_path.insert(0, _Watcher(waiting))
 
@@ -83,21 +83,21 @@ class _Watcher(importlib.abc.MetaPathFinder):
         def run_and_fill(module: types.ModuleType) -> None:
             run(module)
             self.waiting.discard(fullname)
-            _meet(module)
+            _meet(fullname, module)
 
         spec.loader.exec_module = run_and_fill
         return spec
 
 
-def _meet(module: types.ModuleType) -> None:
-    """Does what is to be done when a package is imported."""
-    if module.__name__ in _WITH:
-        importlib.import_module(_WITH[module.__name__])
+def _meet(name: str, module: types.ModuleType | None) -> None:
+    """Does what is to be done when a package is imported; None stands for one that cannot be."""
+    if name in _WITH and module is not None:
+        importlib.import_module(_WITH[name])
     else:
         _fill(module)
 
 
-def _fill(keras: types.ModuleType) -> None:
+def _fill(keras: types.ModuleType | None) -> None:
     if not hasattr(keras, "saving"):  # It is just being imported: nothing can be read with it.
         return
     registry = keras.saving.get_custom_objects()
