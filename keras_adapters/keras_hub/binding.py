@@ -78,10 +78,9 @@ def trace_anew(model: keras.Model) -> None:
         # By its type: some objects have a `__class__` that imports what it names.
         if not issubclass(type(other), keras.Model):
             continue
-        # One that is just being made has no layers yet.
-        if id(other) in inside or any(
-            id(layer) in inside for layer in vars(other).get("_layers", ())
-        ):
+        if "_layers" not in vars(other):  # It is just being made.
+            continue
+        if not inside.isdisjoint(map(id, (other, *inner_layers(other)))):
             other.train_function = other.test_function = other.predict_function = None
             if _is_trained(other):
                 other.compiled = False
@@ -109,10 +108,12 @@ def path_of(model: keras.Model, variable: keras.Variable) -> str:
 def sketching() -> Iterator[None]:
     """Lets layers be built whose variables take no memory, whatever their shapes are."""
     waiting = list(global_state.get_global_attribute("uninitialized_variables", []))
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    # Those that were made here would take memory when the next scope ends.
-    global_state.set_global_attribute("uninitialized_variables", waiting)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        # Those that were made here would take memory when the next scope ends.
+        global_state.set_global_attribute("uninitialized_variables", waiting)
 
 
 def share_trainability(model: keras.Model, encoder: keras.Model) -> None:

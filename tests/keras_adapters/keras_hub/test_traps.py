@@ -135,6 +135,12 @@ def test_a_model_that_was_trained_before_must_be_compiled_again(hub):
         model.fit(inputs, LABELS, verbose=0)
     compiled(model).fit(inputs, LABELS, verbose=0)
     backbone = hub.build("bert")
+    outer = compiled(keras.Sequential([model_on(backbone), keras.layers.Dense(3)]))
+    outer.fit(inputs, LABELS, verbose=0)
+    ka.adapt(backbone, AdapterConfig(4))
+    with pytest.raises(ValueError, match=r"call `compile\(\)`"):
+        outer.fit(inputs, LABELS, verbose=0)
+    backbone = hub.build("bert")
     backbone.compile("sgd", "mse")
     backbone.optimizer.build(backbone.trainable_variables)
     with pytest.raises(ValueError, match="must not be compiled and trained yet"):
