@@ -4,6 +4,7 @@ import importlib
 
 from keras_adapters.freezing import adapt, set_trainable
 from keras_adapters.keras3 import BottleneckAdapter
+from keras_adapters.keras_hub.hosts.paths import layer_paths
 from keras_adapters.splice import add_adapters
 
 # What needs KerasHub, which other models of Keras 3 do without.
@@ -15,6 +16,7 @@ __all__ = [
     "BottleneckAdapter",
     "adapt",
     "add_adapters",
+    "layer_paths",
     "load_backbone",
     "load_preprocessor",
     "set_trainable",
