@@ -22,9 +22,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters import AdapterConfig, splice
+from keras_adapters import AdapterConfig, planning, splice
 from keras_adapters.model_garden import BottleneckAdapter, adapted, insertion
 from keras_adapters.model_garden.hosts.table import HOSTS
+from keras_adapters.original import insertion_of
 
 MODULES = [
     "official.nlp.configs.encoders_test",
@@ -74,11 +75,11 @@ class Splicer:
     def pytest_configure(self) -> None:
         """Patches the classes."""
 
-        plan = insertion.plan
+        plan = planning.plan
 
-        def plan_once(encoder: Any, config: AdapterConfig) -> list[insertion.Planned]:
+        def plan_once(encoder: Any, config: AdapterConfig) -> list[planning.Planned]:
             # A reloaded encoder is spliced when it is made, before its config asks for it.
-            return plan(encoder, config) if adapted.insertion_of(encoder) != config else []
+            return plan(encoder, config) if insertion_of(encoder) != config else []
 
         splice.plan = adapted.plan = plan_once
         self._wrap(BottleneckAdapter, "call", self._call)
