@@ -4,6 +4,7 @@
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
 # make backends  the tests of Keras 3 models, on JAX, TensorFlow and PyTorch; makes an environment with torch
+# make keras-hub-tests KERAS_HUB=DIR  KerasHub's own tests, of its source in DIR, with adapters in its backbones
 # make siege  kill training fifty times at random moments; `make test` does so twenty times
 # make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
@@ -21,7 +22,7 @@ REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 
-.PHONY: demo test quick official-tests backends siege fuzz adapter-hub page results speed tpu-compile bazel lint format clean
+.PHONY: demo test quick official-tests keras-hub-tests backends siege fuzz adapter-hub page results speed tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -45,6 +46,10 @@ backends: $(VENV)/.package $(VENV)-torch/.made
 	cd "$$(mktemp -d)" && for backend in jax tensorflow torch; do echo "$$backend"; \
 	  KERAS_BACKEND=$$backend $(abspath $(VENV)-torch)/bin/python -m pytest $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml \
 	    $(CURDIR)/tests/keras_adapters/keras_hub || exit 1; done
+
+keras-hub-tests: $(VENV)/.package
+	$(BIN)/pip install --quiet grain
+	cd "$$(mktemp -d)" && $(BIN)/python $(CURDIR)/tests/keras_hub_tests/run.py $(abspath $(KERAS_HUB))
 
 # Beside the other environment, whose packages it sees.
 $(VENV)-torch/.made: $(DEPENDENCIES)
