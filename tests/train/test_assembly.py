@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from keras_adapters.model_garden import adapted
+from keras_adapters import original
 from train.assembly import assemble
 from train.config import RunConfig
 from train.encoders.find import find_encoder
@@ -39,8 +39,8 @@ def start(make_tiny_folder, write_tiny_data, tmp_path, monkeypatch):
 
 def test_the_base_is_hashed_once(start, make_tiny_folder, tmp_path, monkeypatch):
     hashed = []
-    digest = adapted.digest
-    monkeypatch.setattr(adapted, "digest", lambda value: hashed.append(value) or digest(value))
+    digest = original.digest
+    monkeypatch.setattr(original, "digest", lambda value: hashed.append(value) or digest(value))
     built, _ = start(make_tiny_folder(tmp_path / "encoder"))
     assert len(hashed) == len(built.encoder.original.base.digests)
 
