@@ -8,7 +8,9 @@ import importlib.util
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,13 +47,14 @@ def connect(address: str | None) -> Iterator[Any]:
     local = {"include_dashboard": False} if address is None else {}
     try:
         _knock(address)
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            **local,
-        )
+        with _interruptible():
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                **local,
+            )
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         where = "Ray cannot start"
@@ -65,6 +68,23 @@ def connect(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets workers be started that hear SIGINT, by which Ray cancels what they do.
+
+    They inherit that it is ignored, as a shell makes a command in the background ignore it.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _knock(address: str | None) -> None:

@@ -69,9 +69,9 @@ def start(run_command, tmp_path):
     for name in ("marks", "cwd"):
         (tmp_path / name).mkdir()
 
-    def begin(*names, address=None, at_once=2):
+    def begin(*names, address=None, at_once=2, first=""):
         arguments = json.dumps([names, address, at_once])
-        return run_command("-c", DRIVER, arguments, cwd=tmp_path, wait=False)
+        return run_command("-c", first + DRIVER, arguments, cwd=tmp_path, wait=False)
 
     return begin
 
@@ -122,9 +122,15 @@ def test_what_fails_is_told_while_the_rest_goes_on(cluster, start, marks, tmp_pa
     assert (tmp_path / "good.txt").read_text() == "threads 1\n"  # Each machine has one processor.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_an_end_of_the_whole_lets_commands_save(start, marks, tmp_path, number):
-    driver = start("a", "b", "c")
+# As a shell starts a command in the background.
+IGNORED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "first"), [(signal.SIGTERM, ""), (signal.SIGTERM, IGNORED), (signal.SIGKILL, "")]
+)
+def test_an_end_of_the_whole_lets_commands_save(start, marks, tmp_path, number, first):
+    driver = start("a", "b", "c", first=first)
     begun = {*marks("a", "begun", 1, driver), *marks("b", "begun", 1, driver)}
     driver.send_signal(number)
     out, error = driver.communicate()
