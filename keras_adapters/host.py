@@ -218,6 +218,24 @@ def inner_layers(layer: Any) -> list[Any]:
     return layer._flatten_layers(include_self=False)
 
 
+def activation_function(layer: Any) -> Callable[[Any], Any] | None:
+    """Returns what a layer's activation computes, in the precision of its argument; None if none.
+
+    Raises:
+      ValueError: it is a layer that holds variables.
+    """
+    function = layer.activation
+    if not hasattr(function, "weights"):
+        return function
+    if function.weights:
+        raise ValueError(
+            f"the activation of {layer.name!r} must hold no variables. Received: "
+            f"{function.name!r}, a {type(function).__name__}"
+        )
+    # Past `__call__`, which would cast to the layer's own precision.
+    return function.call
+
+
 def described_activation(layer: Any, function: Callable[[Any], Any]) -> str:
     """Returns the name of a layer's activation, by what a function of arrays computes.
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_adapters import host
-from keras_adapters.host import Part, Site, Tap, described_activation
+from keras_adapters.host import Part, Site, Tap, activation_function, described_activation
 
 
 class Host(host.Host):
@@ -83,15 +83,7 @@ class Host(host.Host):
         Raises:
           ValueError: it is no function of one tensor, or holds variables.
         """
-        function = layer.activation
-        if isinstance(function, keras.layers.Layer):
-            if function.weights:
-                raise ValueError(
-                    f"the activation of {layer.name!r} must hold no variables. Received: "
-                    f"{function.name!r}, a {type(function).__name__}"
-                )
-            # Past `__call__`, which would cast to the layer's own precision.
-            function = function.call
+        function = activation_function(layer)
 
         def computed(x: np.ndarray) -> np.ndarray:
             return keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x)))

@@ -12,7 +12,7 @@ import tf_keras
 from official.nlp.modeling import layers
 
 from keras_adapters import host
-from keras_adapters.host import Part, described_activation
+from keras_adapters.host import Part, activation_function, described_activation
 from keras_adapters.model_garden.hosts.plain_config import from_plain, to_plain
 
 # Entries of a layer's config that change nothing of what it computes from its variables.
@@ -141,13 +141,5 @@ def activation_of(layer: tf_keras.layers.Layer) -> str:
     Raises:
       ValueError: it is no function of one tensor, or holds variables.
     """
-    function = layer.activation
-    if isinstance(function, tf_keras.layers.Layer):
-        if function.weights:
-            raise ValueError(
-                f"the activation of {layer.name!r} must hold no variables. Received: "
-                f"{function.name!r}, a {type(function).__name__}"
-            )
-        # Past `__call__`, which would cast to the layer's own precision.
-        function = function.call
+    function = activation_function(layer)
     return described_activation(layer, lambda x: function(tf.constant(x)))

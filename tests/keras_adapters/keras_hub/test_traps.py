@@ -95,6 +95,10 @@ def test_a_task_keeps_its_adapters(hub, tmp_path):
     again = keras.models.load_model(tmp_path / "task.keras")
     assert type(again) is keras_hub.models.BertTextClassifier
     np.testing.assert_allclose(answers(again, inputs), answers(task, inputs), atol=1e-6)
+    ka.save_adapter(tmp_path / "adapter", task, task.backbone)
+    other = keras_hub.models.BertTextClassifier(hub.build("bert"), num_classes=3, preprocessor=None)
+    ka.load_adapter(tmp_path / "adapter", other, other.backbone)
+    np.testing.assert_array_equal(answers(other, inputs), answers(task, inputs))
     for write in (task.save_to_preset, task.backbone.save_to_preset):
         with pytest.raises(ValueError, match="a preset holds a plain backbone"):
             write(str(tmp_path / "preset"))
