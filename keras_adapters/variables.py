@@ -84,8 +84,11 @@ def inserted_parts(index: int, site: Site, layer: Any | None) -> Iterator[Part]:
 
 def own_variables(layer: Any) -> list[Any]:
     """Returns the variables that a layer holds itself, not in a layer inside it."""
+    weights = layer.weights
+    if not weights:  # As most have none, and to look inside of them takes longer.
+        return []
     inner = {id(variable) for child in inner_layers(layer) for variable in child.weights}
-    return [variable for variable in layer.weights if id(variable) not in inner]
+    return [variable for variable in weights if id(variable) not in inner]
 
 
 def owners(layers: Iterable[Any | None]) -> list[Any]:

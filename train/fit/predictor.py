@@ -13,6 +13,7 @@ import tf_keras
 
 from train.fit import input_pipeline
 from train.fit.execution import Execution
+from train.fit.inference_blocks import inference_blocks
 from train.fit.input_pipeline import Source
 from train.fit.packing import lay_out
 
@@ -51,7 +52,10 @@ class Predictor:
         @tf.function(reduce_retracing=True)
         @tf.autograph.experimental.do_not_convert
         def step(inputs: Any) -> Any:
-            outputs = strategy.run(on_replica, args=(inputs,))
+            with contextlib.ExitStack() as traced:
+                if not execution.fixed_length:  # On TPUs the blocks stay as they are.
+                    traced.enter_context(inference_blocks(model, copied=False))
+                outputs = strategy.run(on_replica, args=(inputs,))
             return tf.nest.map_structure(lambda x: strategy.gather(x, axis=0), outputs)
 
         self._step = step

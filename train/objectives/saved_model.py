@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_adapters.atomic import atomic_folder
-from train.objectives.served_blocks import served_blocks
+from train.fit.inference_blocks import inference_blocks
 
 _TOKEN_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
@@ -70,18 +70,18 @@ def write_signatures(
 
     Args:
       folder: where; a folder that stands there is replaced, whole.
-      model: what the signatures call; its blocks are served as `served_blocks` says.
+      model: what the signatures call; its blocks are in the form of `inference_blocks`.
       signatures: by name, a function of tensors and what it takes.
       tables: the lookup tables that the signatures use.
     """
     archive = tf.__internal__.tracking.AutoTrackable()
     functions = {}
-    with served_blocks(model) as served:
+    with inference_blocks(model, copied=True) as blocks:
         for name, (function, specs) in signatures.items():
             function = tf.function(function, input_signature=list(specs))
             functions[name] = function.get_concrete_function()
             setattr(archive, name, functions[name])
-        copies = [variable for block in served for variable in block.variables]
+        copies = [variable for block in blocks for variable in block.variables]
     archive.variables = [*_read_by(functions.values(), model.variables), *copies]
     archive.tables = list(tables)
     with atomic_folder(folder) as scratch:

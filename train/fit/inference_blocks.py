@@ -1,10 +1,9 @@
-"""BERT's blocks as a SavedModel computes them: the same function of fewer operations.
+"""BERT's blocks as evaluation and SavedModels compute them: the same function, fewer operations.
 
-A block's own code multiplies tensors of three and four axes by einsum, and casts its kernels at
-each call where it computes in bfloat16. Here all positions of a batch are rows of one matrix,
-query, key and value are one product, the kernels are copies in the precision that they
-are multiplied in, and what follows a product has the form that TensorFlow's graph optimiser
-fuses with it on CPUs: bias, and gelu.
+A block's own code multiplies tensors of three and four axes by einsum. Here all positions of a
+batch are rows of one matrix, query, key and value are one product, and what follows a product has
+the form that TensorFlow's graph optimiser fuses with it on CPUs: bias, and gelu. A SavedModel has
+its kernels as copies, in the precision that they are multiplied in.
 """
 
 from __future__ import annotations
@@ -30,25 +29,27 @@ _MASKED = -1e9  # As tf_keras.layers.Softmax has it.
 
 
 @contextlib.contextmanager
-def served_blocks(model: tf_keras.Model) -> Iterator[list[ServedBlock]]:
-    """While this lasts, what is traced of a model has its blocks in the form for serving.
+def inference_blocks(model: tf_keras.Model, copied: bool) -> Iterator[list[InferenceBlock]]:
+    """While this lasts, what is traced of a model has its blocks in the form for inference.
 
     Blocks of other kinds, or with settings that BERT's have not, stay as they are.
 
     Args:
       model: a built model; it stays as it is.
+      copied: compute with copies of the kernels as they are now, or with the model's own, also
+        as they change later.
 
     Yields:
-      What computes in the blocks' place, with variables of its own.
+      What computes in the blocks' place.
     """
     blocks = [block for block in model.submodules if _is_known(block)]
-    served = [ServedBlock(block) for block in blocks]
+    others = [InferenceBlock(block, copied) for block in blocks]
     before = [vars(block).get("call") for block in blocks]
     # Past Keras, which would track them.
-    for block, call in zip(blocks, served, strict=True):
+    for block, call in zip(blocks, others, strict=True):
         object.__setattr__(block, "call", call)
     try:
-        yield served
+        yield others
     finally:
         for block, call in zip(blocks, before, strict=True):
             if call is None:
@@ -57,15 +58,17 @@ def served_blocks(model: tf_keras.Model) -> Iterator[list[ServedBlock]]:
                 object.__setattr__(block, "call", call)
 
 
-class ServedBlock:
+class InferenceBlock:
     """Computes a `TransformerEncoderBlock` at inference.
 
     Args:
       block: the block, built, adapted or not; it normalises after its residual additions.
+      copied: compute with copies of the kernels, made when it is first called.
     """
 
-    def __init__(self, block: tf_keras.layers.Layer) -> None:
+    def __init__(self, block: tf_keras.layers.Layer, copied: bool) -> None:
         self._block = block
+        self._copied = copied
         self._attention = block._attention_layer
         self._width = block._output_dense.kernel.shape[-1]
         self._copies: dict[Any, tuple[tf.Variable, tf.Variable]] = {}
@@ -144,11 +147,16 @@ class ServedBlock:
 
     def _dense(self, rows: tf.Tensor, *dense: tf_keras.layers.Layer) -> tf.Tensor:
         """Returns the outputs of layers beside each other, `<float>[rows, features]`."""
+        kernel, bias = self._copies_of(*dense) if self._copied else _joined(dense)
+        return tf.nn.bias_add(tf.matmul(tf.cast(rows, kernel.dtype), kernel), bias)
+
+    def _copies_of(self, *dense: tf_keras.layers.Layer) -> tuple[tf.Variable, ...]:
         names = tuple(map(id, dense))
         if names not in self._copies:
-            self._copies[names] = _copies(rows.shape[-1], dense)
-        kernel, bias = self._copies[names]
-        return tf.nn.bias_add(tf.matmul(tf.cast(rows, kernel.dtype), kernel), bias)
+            with tf.init_scope():
+                copies = tuple(tf.Variable(x, trainable=False) for x in _joined(dense))
+            self._copies[names] = copies
+        return self._copies[names]
 
     def _adapt(
         self, end: tf_keras.layers.Layer, output: tf.Tensor, reads: tf.Tensor, shape: tf.Tensor
@@ -194,16 +202,16 @@ def _normalise(norm: tf_keras.layers.Layer, rows: tf.Tensor) -> tf.Tensor:
     return centred * (tf.math.rsqrt(variance + norm.epsilon) * norm.gamma) + norm.beta
 
 
-def _copies(width: int, dense: Sequence[tf_keras.layers.Layer]) -> tuple[tf.Variable, tf.Variable]:
-    """Returns the kernels `[width, features]` and biases of layers beside each other, as copies."""
+def _joined(dense: Sequence[tf_keras.layers.Layer]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the kernels `[width, features]` and biases of layers beside each other."""
     dtype = dense[0].compute_dtype
-    with tf.init_scope():
-        kernels = [tf.reshape(tf.cast(each.kernel, dtype), [width, -1]) for each in dense]
-        biases = [tf.reshape(tf.cast(each.bias, dtype), [-1]) for each in dense]
-        return (
-            tf.Variable(tf.concat(kernels, axis=1), trainable=False),
-            tf.Variable(tf.concat(biases, axis=0), trainable=False),
-        )
+    features = [math.prod(each.bias.shape) for each in dense]
+    kernels = [
+        tf.reshape(tf.cast(each.kernel, dtype), [-1, count])
+        for each, count in zip(dense, features, strict=True)
+    ]
+    biases = [tf.reshape(tf.cast(each.bias, dtype), [-1]) for each in dense]
+    return tf.concat(kernels, axis=1), tf.concat(biases, axis=0)
 
 
 def _gelu(x: tf.Tensor) -> tf.Tensor:
@@ -231,14 +239,15 @@ def _is_plain(adapter: tf_keras.layers.Layer) -> bool:
 
 
 def _is_known(block: object) -> bool:
-    """Says whether a layer is a block that `ServedBlock` computes."""
+    """Says whether a layer is a block that `InferenceBlock` computes."""
     if type(block) is not layers.TransformerEncoderBlock or not block.built:
         return False
     attention = block._attention_layer
     if getattr(type(attention), "plain_class", type(attention)) is not _ATTENTION:
         return False
     try:
-        told = BertHost(type(block)).block_architecture(block)
+        with tf.init_scope():  # Its activation is computed, to tell which it is.
+            told = BertHost(type(block)).block_architecture(block)
     except ValueError:  # Of an activation that cannot be described.
         return False
     products = (

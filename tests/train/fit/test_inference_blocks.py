@@ -8,8 +8,8 @@ from official.nlp.modeling import networks
 
 from keras_adapters.methods.bottleneck import FORMS, AdapterConfig
 from keras_adapters.methods.method import Method
+from train.fit.inference_blocks import inference_blocks
 from train.objectives.model import build_classifier
-from train.objectives.served_blocks import served_blocks
 
 Adapters = functools.partial(AdapterConfig, 4, init_stddev=0.3)
 METHODS = {
@@ -35,8 +35,8 @@ def model_of(encoder, method, pooling="mean"):
     return model
 
 
-def served(model, blocks=3):
-    with served_blocks(model) as found:
+def served(model, blocks=3, copied=True):
+    with inference_blocks(model, copied) as found:
         assert len(found) == blocks
         function = tf.function(
             lambda *inputs: model(dict(zip(NAMES, inputs, strict=True)), training=False),
@@ -55,6 +55,27 @@ def test_the_same_function(method, small_encoder, tokens):
     np.testing.assert_allclose(function(tokens), expected, atol=1e-5)
     np.testing.assert_array_equal(model(tokens), expected)  # It is as it was.
     assert not any("call" in vars(layer) for layer in model.submodules)
+
+
+@pytest.mark.parametrize("method", [METHODS["houlsby"], METHODS["parallel"]])
+def test_without_copies_it_follows_the_variables(method, small_encoder, tokens):
+    model = model_of(small_encoder(), method)
+    found = []
+
+    @tf.function
+    def function(inputs):
+        with inference_blocks(model, copied=False) as blocks:
+            found.extend(blocks)
+            return model(inputs, training=False)
+
+    before = function(tokens).numpy()
+    assert len(found) == 3
+    assert not any(block.variables for block in found)
+    for variable in model.variables:
+        variable.assign(variable * 1.1)
+    expected = model(tokens)
+    assert np.abs(before - expected).max() > 1e-3
+    np.testing.assert_allclose(function(tokens), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("cls", [networks.BertEncoderV2, networks.BertEncoder])
@@ -99,6 +120,6 @@ def test_a_call_that_stood_on_a_block_comes_back(small_encoder):
     block = encoder.transformer_layers[0]
     own = block.call
     object.__setattr__(block, "call", own)
-    with served_blocks(encoder):
+    with inference_blocks(encoder, copied=True):
         assert block.call is not own
     assert vars(block)["call"] is own
