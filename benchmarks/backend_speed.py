@@ -2,12 +2,13 @@
 
     python -m benchmarks.backend_speed --rounds=5 --json=backend_speed.json
 
-Ours is `fit` of the encoder in KerasHub, on JAX, TensorFlow and PyTorch; theirs is
-`adapter_hub_speed.py` in an environment of its own (`benchmarks.peer`). All are whole processes,
-in turn, in another order each round, with the same encoder, shape of the batches, number of
-timed steps and precision, adapters of the same size in the same places, dropout and AdamW. Every
-text has all tokens. AdapterHub's LayerNorms are frozen, as always there; ours train unless
-`--frozen_layer_norms`. Speeds leave out each process's first three steps.
+Ours is `fit` of the encoder in KerasHub, on JAX, TensorFlow and PyTorch, and on TensorFlow without
+XLA (`jit_compile=False`); theirs is `adapter_hub_speed.py` in an environment of its own
+(`benchmarks.peer`). All are whole processes, in turn, in another order each round, with the same
+encoder, shape of the batches, number of timed steps and precision, adapters of the same size in
+the same places, dropout and AdamW. Every text has all tokens. AdapterHub's LayerNorms are frozen,
+as always there; ours train unless `--frozen_layer_norms`. Speeds leave out each process's first
+three steps.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from train.encoders.find import EncoderFiles
 from train.results import machine, versions
 
 _PEER = "adapter_hub"
-_SIDES = ("jax", "tensorflow", "torch", _PEER)
+_WITHOUT_XLA = "tensorflow_no_jit"
+_SIDES = ("jax", "tensorflow", _WITHOUT_XLA, "torch", _PEER)
 _PRECISIONS = ("float32", "bfloat16")
 _THEIRS = pathlib.Path(__file__).with_name("adapter_hub_speed.py")
 _WARM_UP_STEPS = 3  # Of both.
@@ -153,7 +155,8 @@ def _run(
         command = [sys.executable, *module, *shared, f"--length={flags.length}"]
         command += [f"--steps={flags.steps}"]
         command += ["--frozen_layer_norms"] if flags.frozen_layer_norms else []
-        environment = {"KERAS_BACKEND": side, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command += ["--no_jit"] if side == _WITHOUT_XLA else []
+        environment = {"KERAS_BACKEND": side.partition("_")[0], "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = peer.run_child(command, environment, sign=_FIRST_STEP)
     said = json.loads(done.output.splitlines()[-1])
     return {

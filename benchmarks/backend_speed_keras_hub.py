@@ -26,13 +26,14 @@ _CLASSES = 2
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-def build(folder: pathlib.Path, size: int, frozen_layer_norms: bool) -> keras.Model:
+def build(folder: pathlib.Path, size: int, frozen_layer_norms: bool, jit: bool) -> keras.Model:
     """Returns a compiled classifier on the first token's state, in an adapted encoder.
 
     Args:
       folder: a BERT in Hugging Face's format.
       size: the adapters' width.
       frozen_layer_norms: train the adapters alone.
+      jit: let Keras compile the step by XLA, where it would.
     """
     backbone = load_backbone(folder)
     config = ka.AdapterConfig(size)
@@ -43,6 +44,7 @@ def build(folder: pathlib.Path, size: int, frozen_layer_norms: bool) -> keras.Mo
     model.compile(
         optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile="auto" if jit else False,
     )
     return model
 
@@ -69,10 +71,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="that are timed")
     parser.add_argument("--precision", choices=list(_POLICIES), default="float32")
     parser.add_argument("--frozen_layer_norms", action="store_true")
+    parser.add_argument("--no_jit", action="store_true", help="without XLA")
     flags = parser.parse_args()
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(_POLICIES[flags.precision])
-    model = build(flags.encoder, flags.size, flags.frozen_layer_norms)
+    model = build(flags.encoder, flags.size, flags.frozen_layer_norms, not flags.no_jit)
     words = json.loads((flags.encoder / "config.json").read_text())["vocab_size"]
 
     def fit(steps: int) -> float:

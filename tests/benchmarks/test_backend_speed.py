@@ -49,10 +49,19 @@ def test_all_sides_get_the_same_work_in_turn(run, tmp_path):
     assert again == said
 
 
+def test_tensorflow_without_xla_is_a_side_of_its_own(run):
+    calls, _ = run("--sides=tensorflow,tensorflow_no_jit", "--precisions=float32", "--rounds=1")
+    assert [variables["KERAS_BACKEND"] for _, variables in calls] == ["tensorflow"] * 2
+    assert ["--no_jit" in command for command, _ in calls] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("--sides=jax,mxnet", "--sides must be of jax, tensorflow, torch, adapter_hub"),
+        (
+            "--sides=jax,mxnet",
+            "--sides must be of jax, tensorflow, tensorflow_no_jit, torch",
+        ),
         ("--precisions=float16", "--precisions must be of float32, bfloat16. Received: float16"),
         ("--steps=0", "--steps must be at least 1. Received: 0"),
         ("--rounds=0", "--rounds=0 shows what --json holds: name the file"),
