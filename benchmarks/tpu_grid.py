@@ -28,19 +28,13 @@ ENCODERS = {
 }
 
 _BASE = {"num_layers": 12, "hidden_dim": 768, "intermediate_dim": 3072}
+_TINY = {"vocabulary_size": 1000, "num_layers": 1, "hidden_dim": 128, "intermediate_dim": 512}
 # Of KerasHub: a backbone's family, the task on it, and the backbone's arguments.
 KERAS_HUB_MODELS = {
-    "bert_tiny": (
-        "Bert",
-        "TextClassifier",
-        {
-            "vocabulary_size": 1000,
-            "num_layers": 1,
-            "num_heads": 2,
-            "hidden_dim": 128,
-            "intermediate_dim": 512,
-        },
-    ),
+    "bert_tiny": ("Bert", "TextClassifier", {"num_heads": 2, **_TINY}),
+    "roberta_tiny": ("Roberta", "TextClassifier", {"num_heads": 2, **_TINY}),
+    "gpt2_tiny": ("GPT2", "CausalLM", {"num_heads": 2, **_TINY}),
+    "llama_tiny": ("Llama", "CausalLM", {"num_query_heads": 4, "num_key_value_heads": 2, **_TINY}),
     "bert_base": ("Bert", "TextClassifier", {"vocabulary_size": 30522, "num_heads": 12, **_BASE}),
     "roberta_base": (
         "Roberta",
