@@ -76,9 +76,10 @@ def run(
         _compute_features(built, interruptions)
         with interruptions.during("planning the batches"):
             plan = _plan(built)
-        _fit(built, plan, progress, interruptions)
+        predictor = _predictor(built)
+        _fit(built, plan, predictor, progress, interruptions)
         with interruptions.during("evaluating"):
-            predict = _predictor(built)
+            predict = _predict(built, predictor)
             metrics = built.objective.evaluate(predict, built.objective.splits)
             predicted = built.objective.predict_test(predict) if config.keep.predict_test else None
     if not folder.writes:
@@ -141,7 +142,7 @@ def complete(
         outputs.write_adapter(built, (folder.results() or {}).get("metrics", {}), interruptions)
     if "predictions" in missing:
         with interruptions.during("predicting the test splits"):
-            predicted = built.objective.predict_test(_predictor(built))
+            predicted = built.objective.predict_test(_predict(built, _predictor(built)))
         outputs.write_predictions(built, predicted, interruptions)
     if "saved_model" in missing:
         outputs.export(built, interruptions)
@@ -212,7 +213,11 @@ def _useful_tokens(built: Assembly, plan: Plan) -> dict[str, float]:
 
 
 def _fit(
-    built: Assembly, plan: Plan, progress: ThroughputBar, interruptions: Interruptions
+    built: Assembly,
+    plan: Plan,
+    predictor: Predictor,
+    progress: ThroughputBar,
+    interruptions: Interruptions,
 ) -> None:
     config, objective, folder = built.config, built.objective, built.folder
     checkpoints = _checkpoints(built)
@@ -230,7 +235,7 @@ def _fit(
         Safeguards(checkpoints, interval, interruptions) as safeguards,
         contextlib.closing(progress),
     ):
-        predict = _predictor(built, safeguards.stop_if_asked)
+        predict = _predict(built, predictor, safeguards.stop_if_asked)
         callbacks = [DevMetrics(lambda: objective.evaluate(predict, ["dev"])["dev"]), progress]
         if folder.writes:
             callbacks.append(TensorBoardLogs(folder.logs))
@@ -244,9 +249,14 @@ def _fit(
         )
 
 
-def _predictor(built: Assembly, between: Callable[[], None] = lambda: None) -> Predict:
-    predict = Predictor(built.fitted, built.strategy, _EVALUATION_BATCH, built.execution, between)
-    return lambda source: predict(built.readable(source))
+def _predictor(built: Assembly) -> Predictor:
+    return Predictor(built.fitted, built.strategy, _EVALUATION_BATCH, built.execution)
+
+
+def _predict(
+    built: Assembly, predictor: Predictor, between: Callable[[], None] = lambda: None
+) -> Predict:
+    return lambda source: predictor(built.readable(source), between)
 
 
 def _checkpoints(built: Assembly) -> TrainingCheckpoints:

@@ -15,7 +15,7 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,9 +72,8 @@ class FeatureCache:
         self._width = model.output_shape[-1]
         self._identity = {"version": _VERSION, **identity}
         self._sources: dict[Source, Source] = {}
-        self._progress: Callable[[], None] = lambda: None
         self._batch_size = batch_size
-        self._predict = Predictor(model, strategy, batch_size, between=lambda: self._progress())
+        self._predict = Predictor(model, strategy, batch_size)
         self.computed = self.read = 0
         self.seconds = 0.0
         self._check_folder()
@@ -113,8 +112,10 @@ class FeatureCache:
             with tqdm.tqdm(total=missing, desc=f"features {name}".strip(), unit=" examples") as bar:
                 for index in lacking:
                     end = bar.n + counts[index]
-                    self._progress = lambda end=end: bar.update(min(self._batch_size, end - bar.n))
-                    features = self._predict(_part(source, starts[index], counts[index]))
+                    part = _part(source, starts[index], counts[index])
+                    features = self._predict(
+                        part, lambda end=end: bar.update(min(self._batch_size, end - bar.n))
+                    )
                     self._write(paths[index], np.asarray(features, np.float32))
                     shards[index] = self._open(paths[index])
         return _of_features(source, shards, self._width)

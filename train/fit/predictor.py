@@ -26,7 +26,6 @@ class Predictor:
       strategy: what it was built under.
       batch_size: examples per step; rounded up to a multiple of the replicas.
       execution: how a batch looks.
-      between: called after each step.
     """
 
     def __init__(
@@ -35,13 +34,11 @@ class Predictor:
         strategy: tf.distribute.Strategy,
         batch_size: int,
         execution: Execution = Execution(),  # noqa: B008  It is frozen.
-        between: Callable[[], None] = lambda: None,
     ) -> None:
         replicas = strategy.num_replicas_in_sync
         self._strategy = strategy
         self._batch_size = -(-batch_size // replicas) * replicas
         self._execution = execution
-        self._between = between
         trimmed_apart = replicas > 1 and not (execution.fixed_length or execution.packing)
 
         def on_replica(inputs: Any) -> Any:
@@ -60,8 +57,12 @@ class Predictor:
 
         self._step = step
 
-    def __call__(self, source: Source) -> Any:
+    def __call__(self, source: Source, between: Callable[[], None] = lambda: None) -> Any:
         """Returns the model's outputs, NumPy arrays `[examples, ...]`, in the split's order.
+
+        Args:
+          source: the split.
+          between: called after each step.
 
         Outputs of `[batch, seq, ...]` are of unlike lengths from batch to batch, and from
         replica to replica, unless the execution has a fixed length; they are filled up with the
@@ -83,7 +84,7 @@ class Predictor:
         outputs = []
         for inputs, _ in data:
             outputs.append(tf.nest.map_structure(np.asarray, self._step(inputs)))
-            self._between()
+            between()
         _, which = np.unique(filled, return_index=True)
         return tf.nest.map_structure(lambda *parts: _join(parts)[which], *outputs)
 

@@ -38,9 +38,8 @@ def test_every_example_once_in_order(batch_size, fixed_length, source):
         tf.distribute.get_strategy(),
         batch_size,
         Execution(fixed_length=fixed_length),
-        between=lambda: calls.append(1),
     )
-    outputs = predict(source)
+    outputs = predict(source, lambda: calls.append(1))
     np.testing.assert_array_equal(outputs["sum"], LENGTHS * np.arange(1, len(LENGTHS) + 1))
     assert len(calls) == -(-len(LENGTHS) // batch_size)
     for row, values in enumerate(outputs["each"]):
