@@ -28,6 +28,7 @@ import tensorflow as tf
 import tf_keras
 from absl import app, flags
 
+from benchmarks.drawing import figure
 from keras_adapters.adapter_file import AdapterFile, read_adapter, write_adapter
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.bottleneck import AdapterConfig
@@ -308,53 +309,43 @@ def table(precision: str, measured: Mapping[str, Any]) -> str:
 
 def plot(results: Mapping[str, Any], path: str) -> None:
     """Draws the time of a batch over the number of tasks, a panel for each precision."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    pyplot.rcParams.update({"svg.fonttype": "none", "font.size": 9})
     panels = results["precisions"]
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.6 * len(panels), 3.6), sharey=True, squeeze=False
-    )
     styles = {
         "uniform": ("one model, tasks evenly", "o-", "tab:blue"),
         "skewed": ("one model, tasks skewed", "s--", "tab:orange"),
         "apart": ("a SavedModel for each task", "^:", "tab:gray"),
     }
-    for axis, (precision, measured) in zip(axes[0], panels.items(), strict=True):
-        for rows, (label, style, colour) in styles.items():
-            points = [
-                row
-                for row in measured["variants"]
-                if row["rows"] == rows and "alone" not in row["name"]
-            ]
-            if not points:
-                continue
-            y = np.array([row["ratio"] for row in points])
-            spread = np.abs(np.array([row["ratio_quartiles"] for row in points]).T - y)
-            axis.errorbar(
-                [row["tasks"] for row in points], y, spread, fmt=style, color=colour, label=label,
-                capsize=2, markersize=4,
-            )  # fmt: skip
-        axis.set_xscale("log", base=2)
-        ticks = sorted({row["tasks"] for row in measured["variants"]})
-        axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        axis.set_xlabel("tasks")
-        axis.set_title(precision)
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("time of a batch / time of a batch of one task")
-    axes[0][0].set_ylim(bottom=0)  # Once all is drawn, for the panels share it.
-    axes[0][0].legend(loc="lower left")
-    settings = results["settings"]
-    figure.suptitle(
-        f"{settings['encoder']}, batches of {settings['batch_size']} x {settings['seq_length']} "
-        f"tokens, adapters of size {settings['adapter_size']}",
-        fontsize=9,
-    )
-    figure.tight_layout()
-    figure.savefig(path, dpi=150, metadata={"Date": None} if path.endswith(".svg") else None)
+    size = (4.6 * len(panels), 3.6)
+    with figure(path, 1, len(panels), size, sharey=True) as (drawn, axes):
+        for axis, (precision, measured) in zip(axes[0], panels.items(), strict=True):
+            for rows, (label, style, colour) in styles.items():
+                points = [
+                    row
+                    for row in measured["variants"]
+                    if row["rows"] == rows and "alone" not in row["name"]
+                ]
+                if not points:
+                    continue
+                y = np.array([row["ratio"] for row in points])
+                spread = np.abs(np.array([row["ratio_quartiles"] for row in points]).T - y)
+                x = [row["tasks"] for row in points]
+                look = {"fmt": style, "color": colour, "label": label}
+                axis.errorbar(x, y, spread, **look, capsize=2, markersize=4)
+            axis.set_xscale("log", base=2)
+            ticks = sorted({row["tasks"] for row in measured["variants"]})
+            axis.set_xticks(ticks, [str(tick) for tick in ticks])
+            axis.set_xlabel("tasks")
+            axis.set_title(precision)
+            axis.grid(alpha=0.3)
+        axes[0][0].set_ylabel("time of a batch / time of a batch of one task")
+        axes[0][0].set_ylim(bottom=0)  # Once all is drawn, for the panels share it.
+        axes[0][0].legend(loc="lower left")
+        settings = results["settings"]
+        drawn.suptitle(
+            f"{settings['encoder']}, batches of {settings['batch_size']} x "
+            f"{settings['seq_length']} tokens, adapters of size {settings['adapter_size']}",
+            fontsize=9,
+        )
 
 
 def _resident() -> int:

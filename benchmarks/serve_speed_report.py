@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import peer
+from benchmarks.drawing import figure
 
 
 def per_text(results: Mapping[str, Any], case: Mapping[str, Any], side: str) -> list[float]:
@@ -60,29 +61,25 @@ def _speed(seconds: Sequence[float]) -> str:
 
 def plot(results: Mapping[str, Any], path: str) -> None:
     """Draws texts a second over their length, of both sides, to a file .svg or .png."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     cases = sorted((case for case in results["cases"] if "length" in case), key=_length)
-    figure, axis = pyplot.subplots(figsize=(5, 3.6))
-    for side, label in (("ours", "keras-adapters"), ("theirs", "AdapterHub")):
-        speeds = [
-            peer.spread([1 / each for each in per_text(results, case, side)]) for case in cases
-        ]
-        middles = [each.median for each in speeds]
-        below = [each.median - each.low for each in speeds]
-        above = [each.high - each.median for each in speeds]
-        x = list(map(_length, cases))
-        axis.errorbar(x, middles, [below, above], fmt="o-", label=label, capsize=2, markersize=4)
-    axis.set(xlabel="tokens of each text", ylabel="texts/s", xscale="log", yscale="log")
-    axis.set_xticks(x, [str(length) for length in x])
-    axis.minorticks_off()
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=150, metadata={"Date": None} if path.endswith(".svg") else None)
+    with figure(path, 1, 1, (5, 3.6)) as (_, axes):
+        axis = axes[0, 0]
+        for side, label in (("ours", "keras-adapters"), ("theirs", "AdapterHub")):
+            speeds = [
+                peer.spread([1 / each for each in per_text(results, case, side)]) for case in cases
+            ]
+            middles = [each.median for each in speeds]
+            below = [each.median - each.low for each in speeds]
+            above = [each.high - each.median for each in speeds]
+            x = list(map(_length, cases))
+            axis.errorbar(
+                x, middles, [below, above], fmt="o-", label=label, capsize=2, markersize=4
+            )
+        axis.set(xlabel="tokens of each text", ylabel="texts/s", xscale="log", yscale="log")
+        axis.set_xticks(x, [str(length) for length in x])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend()
 
 
 def _length(case: Mapping[str, Any]) -> int:

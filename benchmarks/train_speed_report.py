@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.drawing import figure
 from benchmarks.peer import Spread, ratios, spread
 
 _HEAD = (
@@ -84,35 +85,26 @@ def plot(results: Mapping[str, Any], path: str) -> None:
             panels.setdefault((case["encoder"], case["precision"]), []).append(case)
     if not panels:
         raise ValueError("--plot is of --lengths, and none were measured")
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    pyplot.rcParams.update({"svg.fonttype": "none", "font.size": 9})
-    figure, axes = pyplot.subplots(
-        2, len(panels), figsize=(1 + 3.4 * len(panels), 5.6), sharex=True, squeeze=False
-    )
-    for column, ((encoder, precision), cases) in enumerate(panels.items()):
-        speeds, shares = axes[:, column]
-        speeds.set_title(f"{encoder}, {precision}")
-        for side in _LABELS:
-            _draw(speeds, cases, side, "examples_per_second")
-            _draw(shares, cases, side, "useful_token_share", 100)
-        speeds.set_ylim(bottom=0)
-        shares.set_ylim(0, 102)
-        shares.set_xlabel("mean tokens of a text")
-    axes[0][0].set_ylabel("useful tokens/s")
-    axes[1][0].set_ylabel("useful tokens, % of those computed")
-    axes[0][0].legend()
-    machine, settings = results["machine"], results["settings"]
-    figure.suptitle(
-        f"Training of adapters of size {settings['adapter_size']}, {settings['batch_size']} texts "
-        f"a step, {machine['cores_used']} cores of {machine['processor']}",
-        fontsize=9,
-    )
-    figure.tight_layout()
-    figure.savefig(path, dpi=150, metadata={"Date": None} if path.endswith(".svg") else None)
+    size = (1 + 3.4 * len(panels), 5.6)
+    with figure(path, 2, len(panels), size, sharex=True) as (drawn, axes):
+        for column, ((encoder, precision), cases) in enumerate(panels.items()):
+            speeds, shares = axes[:, column]
+            speeds.set_title(f"{encoder}, {precision}")
+            for side in _LABELS:
+                _draw(speeds, cases, side, "examples_per_second")
+                _draw(shares, cases, side, "useful_token_share", 100)
+            speeds.set_ylim(bottom=0)
+            shares.set_ylim(0, 102)
+            shares.set_xlabel("mean tokens of a text")
+        axes[0][0].set_ylabel("useful tokens/s")
+        axes[1][0].set_ylabel("useful tokens, % of those computed")
+        axes[0][0].legend()
+        machine, settings = results["machine"], results["settings"]
+        drawn.suptitle(
+            f"Training of adapters of size {settings['adapter_size']}, {settings['batch_size']} "
+            f"texts a step, {machine['cores_used']} cores of {machine['processor']}",
+            fontsize=9,
+        )
 
 
 def _draw(axis: Any, cases: Sequence[Case], side: str, name: str, factor: float | None = None):
