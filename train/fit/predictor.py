@@ -39,7 +39,8 @@ class Predictor:
         self._strategy = strategy
         self._batch_size = -(-batch_size // replicas) * replicas
         self._execution = execution
-        trimmed_apart = replicas > 1 and not (execution.fixed_length or execution.packing)
+        trims = not execution.fixed_length  # On TPUs it is fixed, and the blocks stay as they are.
+        trimmed_apart = replicas > 1 and trims and not execution.packing
 
         def on_replica(inputs: Any) -> Any:
             with getattr(model, "frozen_copies", None) or contextlib.nullcontext():
@@ -49,9 +50,7 @@ class Predictor:
         @tf.function(reduce_retracing=True)
         @tf.autograph.experimental.do_not_convert
         def step(inputs: Any) -> Any:
-            with contextlib.ExitStack() as traced:
-                if not execution.fixed_length:  # On TPUs the blocks stay as they are.
-                    traced.enter_context(inference_blocks(model, copied=False))
+            with inference_blocks(model, copied=False) if trims else contextlib.nullcontext():
                 outputs = strategy.run(on_replica, args=(inputs,))
             return tf.nest.map_structure(lambda x: strategy.gather(x, axis=0), outputs)
 
@@ -60,13 +59,13 @@ class Predictor:
     def __call__(self, source: Source, between: Callable[[], None] = lambda: None) -> Any:
         """Returns the model's outputs, NumPy arrays `[examples, ...]`, in the split's order.
 
-        Args:
-          source: the split.
-          between: called after each step.
-
         Outputs of `[batch, seq, ...]` are of unlike lengths from batch to batch, and from
         replica to replica, unless the execution has a fixed length; they are filled up with the
         lowest number of their dtype.
+
+        Args:
+          source: the split.
+          between: called after each step.
         """
         order = np.argsort(source.lengths, kind="stable").astype(np.int32)
         steps = -(-len(order) // self._batch_size)
