@@ -5,7 +5,7 @@
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
 # make backends  the tests of Keras 3 models, on JAX, TensorFlow and PyTorch; makes an environment with torch
 # make keras-hub-tests KERAS_HUB=DIR  KerasHub's own tests, of its source in DIR, with adapters in its backbones
-# make siege  kill training fifty times at random moments; `make test` does so twenty times
+# make siege  kill training fifty times at random moments; `make test` does so three times
 # make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
 # make page   the page of a report in a real browser; npm brings one where there is no Chromium
