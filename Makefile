@@ -75,9 +75,13 @@ page: $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/pytest -s -c $(CURDIR)/pyproject.toml $(CURDIR)/tests/train/study/page_in_browser.py
 
 results: $(VENV)/.package
-	$(BIN)/python -m train.sweep --grid=docs/results/grid.yaml --output_dir=runs/results
-	$(BIN)/python -m train.ablate --run=runs/results/runs/election_tweets-adapters-size64-lr0.003-epochs10-examples500-precision_bfloat16-max_seq_length_64-seed0
-	$(BIN)/python -m train.report --runs=runs/results --output_dir=docs/results/report
+	$(BIN)/python -m train.sweep --grid=docs/results/grid.yaml --output_dir=runs/results \
+	  --precision=bfloat16 --max_seq_length=128 --noexport --feature_cache=
+	$(BIN)/python -m train.sweep --tasks=election_tweets --methods=no_bert --train_sizes=500 \
+	  --search_trials=20 --output_dir=runs/results_no_bert
+	$(BIN)/python -m train.ablate --run=runs/results/runs/election_tweets-adapters-size64-lr0.003-epochs10-examples500-seed0
+	$(BIN)/python -m train.report --runs=runs/results --runs=runs/results_no_bert \
+	  --output_dir=docs/results/report
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .
