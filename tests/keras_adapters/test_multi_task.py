@@ -86,12 +86,22 @@ def single(build_encoder):
     return make_all(build_encoder)
 
 
-@pytest.fixture
-def multi(build_encoder, single):
-    model = MultiTaskModel(build_encoder(), max_tasks=9, max_outputs=5, insertion=AdapterConfig(8))
-    for name, adapter in single[1].items():
+def of_all_tasks(encoder, adapters):
+    model = MultiTaskModel(encoder, max_tasks=9, max_outputs=5, insertion=AdapterConfig(8))
+    for name, adapter in adapters.items():
         model.add(name, adapter)
     return model
+
+
+@pytest.fixture
+def multi(build_encoder, single):
+    return of_all_tasks(build_encoder(), single[1])
+
+
+@pytest.fixture(scope="module")
+def unchanged(build_encoder, single):
+    """One model for all tests that leave it as it was."""
+    return of_all_tasks(build_encoder(), single[1])
 
 
 def batch_of(names, length=7, seed=0):
@@ -123,11 +133,11 @@ def assert_as_single(multi, models, names, atol=1e-5, compute=None):
 MIXED = ["wide", "value", "head", "narrow", "wide", "still", "norms", "attention", "value", "wide"]
 
 
-def test_each_row_is_as_by_its_own_model(multi, single):
-    assert multi.names == tuple(sorted(TASKS))
-    assert_as_single(multi, single[0], MIXED)
-    assert_as_single(multi, single[0], MIXED[::-1], compute=tf.function(multi))
-    assert_as_single(multi, single[0], ["norms"] * 3)
+def test_each_row_is_as_by_its_own_model(unchanged, single):
+    assert unchanged.names == tuple(sorted(TASKS))
+    assert_as_single(unchanged, single[0], MIXED)
+    assert_as_single(unchanged, single[0], MIXED[::-1], compute=tf.function(unchanged))
+    assert_as_single(unchanged, single[0], ["norms"] * 3)
 
 
 @pytest.mark.parametrize(
@@ -172,24 +182,27 @@ def test_each_row_is_as_by_its_own_model_in_bfloat16(build_encoder):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
-def test_a_batch_of_the_same_rows_does_not_depend_on_their_order(multi):
+def test_a_batch_of_the_same_rows_does_not_depend_on_their_order(unchanged):
     batch = batch_of(MIXED)
     order = np.random.default_rng(0).permutation(len(MIXED))
     shuffled = {name: tf.gather(value, order) for name, value in batch.items()}
     np.testing.assert_allclose(
-        multi(shuffled)["logits"], multi(batch)["logits"].numpy()[order], rtol=1e-6, atol=1e-6
+        unchanged(shuffled)["logits"],
+        unchanged(batch)["logits"].numpy()[order],
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 
-def test_a_row_without_a_task_is_the_base(multi, build_encoder):
+def test_a_row_without_a_task_is_the_base(unchanged, build_encoder):
     batch = batch_of(["", "wide", ""])
     tokens = {name: value for name, value in batch.items() if name != "task"}
     base = build_encoder()(tokens)["sequence_output"].numpy()
-    found = multi.encode(batch)["sequence_output"].numpy()
+    found = unchanged.encode(batch)["sequence_output"].numpy()
     np.testing.assert_array_equal(found[[0, 2]], base[[0, 2]])
     assert np.abs(found[1] - base[1]).max() > 0.1
-    np.testing.assert_array_equal(multi.encoder(tokens)["sequence_output"], base)
-    given = multi(batch)
+    np.testing.assert_array_equal(unchanged.encoder(tokens)["sequence_output"], base)
+    given = unchanged(batch)
     assert np.all(given["logits"].numpy()[[0, 2]] == LOWEST)
     np.testing.assert_allclose(given["pooled"][2], base[2, :5].mean(axis=0), atol=1e-6)
 
@@ -239,44 +252,44 @@ def test_replacing_goes_on_for_ever_in_a_full_model(build_encoder, single):
 
 
 @pytest.mark.parametrize("wrong", ["no such", "wide ", "Wide", "dropped", "ü"])
-def test_an_unknown_name_is_an_error_everywhere(wrong, multi, single):
-    multi.add("dropped", single[1]["wide"])
-    multi.drop("dropped")
+def test_an_unknown_name_is_an_error_everywhere(wrong, unchanged, single):
+    unchanged.add("dropped", single[1]["wide"])
+    unchanged.drop("dropped")
     batch = batch_of(["wide", wrong, "narrow"])
-    for call in (multi, multi.encode):
+    for call in (unchanged, unchanged.encode):
         with pytest.raises(ValueError, match=f"task.*{wrong}"):
             call(batch)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must name tasks"):
-        tf.function(multi)(batch)
+        tf.function(unchanged)(batch)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must name tasks"):
-        multi.predict({name: value.numpy() for name, value in batch.items()}, verbose=0)
+        unchanged.predict({name: value.numpy() for name, value in batch.items()}, verbose=0)
 
 
-def test_there_is_one_name_a_row(multi):
+def test_there_is_one_name_a_row(unchanged):
     batch = batch_of(["wide", "narrow"])
     for names in (["wide"], ["wide"] * 3):
         with pytest.raises(ValueError, match="one task a row"):
-            multi({**batch, "task": tf.constant(names)})
-        compute = tf.function(multi, reduce_retracing=True)
+            unchanged({**batch, "task": tf.constant(names)})
+        compute = tf.function(unchanged, reduce_retracing=True)
         compute(batch_of(["wide"] * 4))
         compute(batch_of(["wide"] * 5))
         with pytest.raises(tf.errors.InvalidArgumentError, match="one task a row"):
             compute({**batch, "task": tf.constant(names)})
     with pytest.raises(ValueError, match=r"must be a dictionary of .*'task'"):
-        multi({name: value for name, value in batch.items() if name != "task"})
+        unchanged({name: value for name, value in batch.items() if name != "task"})
     with pytest.raises(ValueError, match="does not train"):
-        multi(batch, training=True)
+        unchanged(batch, training=True)
     with pytest.raises(ValueError, match="export"):
-        multi.save("anywhere")
+        unchanged.save("anywhere")
 
 
-def test_threads_do_not_mix_their_rows(multi, single):
+def test_threads_do_not_mix_their_rows(unchanged, single):
     failures = []
 
     def work(name):
         try:
             for _ in range(5):
-                assert_as_single(multi, single[0], [name] * 3)
+                assert_as_single(unchanged, single[0], [name] * 3)
         except AssertionError as error:
             failures.append(error)
 
@@ -328,7 +341,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("case", MISFITS)
-def test_what_does_not_fit_changes_nothing(case, build_encoder, multi, single):
+def test_what_does_not_fit_changes_nothing(case, build_encoder, unchanged, single):
     method, changes, message = MISFITS[case]
     encoder = build_encoder()
     method = "feature_based" if method == "head" else method
@@ -338,15 +351,15 @@ def test_what_does_not_fit_changes_nothing(case, build_encoder, multi, single):
     else:
         adapter = collect(train(encoder, method, 2, "mean"), encoder, {"pooling": "mean"})
     adapter = changed(adapter, **changes)
-    before = multi.get_weights()
-    for change in (multi.add, multi.replace):
-        name = "new" if change == multi.add else "wide"
+    before = unchanged.get_weights()
+    for change in (unchanged.add, unchanged.replace):
+        name = "new" if change == unchanged.add else "wide"
         with pytest.raises(AdapterFileError, match=message):
             change(name, adapter)
-    assert multi.names == tuple(sorted(TASKS))
-    for value, was in zip(multi.get_weights(), before, strict=True):
+    assert unchanged.names == tuple(sorted(TASKS))
+    for value, was in zip(unchanged.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, was)
-    assert_as_single(multi, single[0], MIXED)
+    assert_as_single(unchanged, single[0], MIXED)
 
 
 def test_places_and_layers_beyond_the_room(build_encoder, single):
