@@ -140,7 +140,7 @@ def test_parameters_are_pinned_and_frozen_variables_stay(config, garden, eight_t
     assert count == PINNED[name] == ka.adapter_summary(encoder).inserted
     before = {id(v): v.numpy() for v in model.variables}
     loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(tf_keras.optimizers.Adam(1e-2, epsilon=1e-20), loss)
+    model.compile(tf_keras.optimizers.Adam(1e-2, epsilon=1e-20), loss, run_eagerly=True)
     for _ in range(2):
         model.fit(eight_tokens, np.array([0, 1]), verbose=0)
     for name, variable in named.items():
