@@ -12,9 +12,10 @@ RESULTS = pathlib.Path(__file__).resolve().parents[1] / "docs" / "results"
 def test_the_kept_runs_give_the_kept_report(monkeypatch):
     monkeypatch.chdir(RESULTS.parents[1])
     evidence = gather(["docs/results/runs"])
-    expected = {table.name: table.to_csv() for table in tables(evidence)}
+    expected = {table.name: table.to_markdown() for table in tables(evidence)}
     assert "results-minilm_l6-500" in expected
-    kept = {path.stem: path.read_text() for path in (RESULTS / "report/tables").glob("*.csv")}
-    assert kept == expected
+    kept = {path.stem: path.read_text() for path in (RESULTS / "report/tables").glob("*.md")}
+    # Below a heading and a note.
+    assert {name: text.split("\n\n", 2)[2] for name, text in kept.items()} == expected
     drawn = {f"{figure.name}.svg" for figure in figures(evidence).figures}
     assert {path.name for path in (RESULTS / "report/figures").glob("*.svg")} == drawn
