@@ -80,8 +80,10 @@ results: $(VENV)/.package
 	$(BIN)/python -m train.sweep --tasks=election_tweets --methods=no_bert --train_sizes=500 \
 	  --search_trials=20 --output_dir=runs/results_no_bert
 	$(BIN)/python -m train.ablate --run=runs/results/runs/election_tweets-adapters-size64-lr0.003-epochs10-examples500-seed0
-	$(BIN)/python -m train.report --runs=runs/results --runs=runs/results_no_bert \
-	  --output_dir=docs/results/report
+	for sweep in results results_no_bert; do (cd runs/$$sweep/runs && \
+	  find . -maxdepth 2 \( -name config.json -o -name results.json -o -name ablation.json \) \
+	  | tar -cf - -T -) | tar -xf - -C docs/results/runs || exit 1; done
+	$(BIN)/python -m train.report --runs=docs/results/runs --output_dir=docs/results/report
 
 lint: $(DEPENDENCIES)
 	$(BIN)/ruff check .

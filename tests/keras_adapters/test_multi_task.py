@@ -283,13 +283,13 @@ def test_there_is_one_name_a_row(unchanged):
         unchanged.save("anywhere")
 
 
-def test_threads_do_not_mix_their_rows(unchanged, single):
+def test_threads_do_not_mix_their_rows(multi, single):
     failures = []
 
     def work(name):
         try:
             for _ in range(5):
-                assert_as_single(unchanged, single[0], [name] * 3)
+                assert_as_single(multi, single[0], [name] * 3)
         except AssertionError as error:
             failures.append(error)
 
