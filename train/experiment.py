@@ -26,7 +26,7 @@ from train.fit.predictor import Predictor
 from train.fit.progress import ThroughputBar
 from train.fit.safeguards import Safeguards
 from train.fit.strategies import telling_of_lost_peers
-from train.objectives.objective import Predict
+from train.objectives.objective import Objective, Predict
 from train.results import machine, peak_memory, settings, versions
 from train.run_folder import RunFolder
 from train.tasks.data import TaskData
@@ -77,10 +77,10 @@ def run(
         with interruptions.during("planning the batches"):
             plan = _plan(built)
         predictor = _predictor(built)
-        _fit(built, plan, predictor, progress, interruptions)
+        last = _fit(built, plan, predictor, progress, interruptions)
         with interruptions.during("evaluating"):
             predict = _predict(built, predictor)
-            metrics = built.objective.evaluate(predict, built.objective.splits)
+            metrics = evaluate(built.objective, predict, last)
             predicted = built.objective.predict_test(predict) if config.keep.predict_test else None
     if not folder.writes:
         return None
@@ -105,6 +105,22 @@ def run(
     }
     folder.write_results(results)
     return results
+
+
+def evaluate(
+    objective: Objective, predict: Predict, dev: dict[str, float] | None = None
+) -> dict[str, dict[str, float]]:
+    """Returns the metrics of all labelled splits but train.
+
+    Args:
+      objective: what was trained for.
+      predict: of the model as it was trained last.
+      dev: the metrics of dev after the last step, if they are known; they are not computed again.
+    """
+    known = {} if dev is None else {"dev": dev}
+    left = [name for name in objective.splits if name not in known]
+    found = known | objective.evaluate(predict, left)
+    return {name: found[name] for name in objective.splits}
 
 
 def complete(
@@ -218,7 +234,8 @@ def _fit(
     predictor: Predictor,
     progress: ThroughputBar,
     interruptions: Interruptions,
-) -> None:
+) -> dict[str, float] | None:
+    """Trains to the last step; returns dev's metrics after it, if an epoch was left to train."""
     config, objective, folder = built.config, built.objective, built.folder
     checkpoints = _checkpoints(built)
     step = checkpoints.restore()
@@ -236,7 +253,8 @@ def _fit(
         contextlib.closing(progress),
     ):
         predict = _predict(built, predictor, safeguards.stop_if_asked)
-        callbacks = [DevMetrics(lambda: objective.evaluate(predict, ["dev"])["dev"]), progress]
+        dev = DevMetrics(lambda: objective.evaluate(predict, ["dev"])["dev"])
+        callbacks = [dev, progress]
         if folder.writes:
             callbacks.append(TensorBoardLogs(folder.logs))
         fit(
@@ -247,6 +265,7 @@ def _fit(
             steps_done=step,
             callbacks=[*callbacks, safeguards],
         )
+    return dev.last
 
 
 def _predictor(built: Assembly) -> Predictor:

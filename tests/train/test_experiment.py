@@ -15,6 +15,7 @@ from keras_adapters import load_adapter, read_metadata
 from keras_adapters.converters.load import load_encoder
 from keras_adapters.methods.method import Method
 from keras_adapters.preprocessor import BertPreprocessor
+from train.experiment import evaluate
 from train.objectives.model import build_classifier
 from train.tasks import packaged
 
@@ -72,6 +73,30 @@ def finished(small_files, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert "0000 00:00:" not in done.stderr  # How lines of TensorFlow's log begin.
     return cwd / "out", done.stdout, flags
+
+
+class Scored:
+    """An objective that tells which splits were evaluated."""
+
+    splits = ("dev", "dev_mismatched")
+
+    def __init__(self):
+        self.evaluated = []
+
+    def evaluate(self, predict, splits):
+        self.evaluated += splits
+        return {name: {"accuracy": predict(name)} for name in splits}
+
+
+def test_dev_is_not_evaluated_twice_after_the_last_step():
+    scores = {"dev": 0.5, "dev_mismatched": 0.25}.get
+    expected = {"dev": {"accuracy": 0.5}, "dev_mismatched": {"accuracy": 0.25}}
+    for known, left in (({"accuracy": 0.5}, ["dev_mismatched"]), (None, list(Scored.splits))):
+        objective = Scored()
+        metrics = evaluate(objective, scores, known)
+        assert metrics == expected
+        assert list(metrics) == list(expected)
+        assert objective.evaluated == left
 
 
 def test_leaves_the_files_and_results_of_the_contract(finished):

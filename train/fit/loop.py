@@ -22,15 +22,20 @@ class DevMetrics(tf_keras.callbacks.Callback):
 
     Args:
       evaluate: returns the metrics by name.
+
+    Attributes:
+      last: the last epoch's metrics by name; `None` before the first has ended.
     """
 
     def __init__(self, evaluate: Callable[[], dict[str, float]]) -> None:
         super().__init__()
         self._evaluate = evaluate
+        self.last: dict[str, float] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates; Keras hands the same logs to all callbacks."""
-        logs.update({f"val_{name}": value for name, value in self._evaluate().items()})
+        self.last = self._evaluate()
+        logs.update({f"val_{name}": value for name, value in self.last.items()})
 
 
 @dataclasses.dataclass(frozen=True)
