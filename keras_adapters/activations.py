@@ -36,7 +36,7 @@ def _elu(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, np.expm1(x))
 
 
-_KNOWN: Mapping[str, Function] = {
+KNOWN: Mapping[str, Function] = {
     "linear": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
@@ -51,7 +51,7 @@ _KNOWN: Mapping[str, Function] = {
     "sigmoid": _sigmoid,
     "softplus": lambda x: np.log1p(np.exp(x)),
 }
-_EXPECTED = {name: function(_GRID.astype("float64")) for name, function in _KNOWN.items()}
+_EXPECTED = {name: function(_GRID.astype("float64")) for name, function in KNOWN.items()}
 
 
 def activation_name(function: Function) -> str:

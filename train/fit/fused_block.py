@@ -6,6 +6,7 @@ masks and inserted layers. Nothing changes outside of training, and so in what i
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,8 @@ from official.nlp.modeling import layers
 from tf_keras.src.engine import base_layer_utils
 from tf_keras.src.mixed_precision import autocast_variable
 
-from keras_adapters.activations import activation_name
+from keras_adapters.activations import KNOWN, activation_name
+from keras_adapters.model_garden.layers import BottleneckAdapter
 from keras_adapters.model_garden.wrapping import DropoutThenAdapter, TellsInput
 from train.fit import islands
 from train.fit.dropout import key_of
@@ -36,6 +38,9 @@ _USUAL = {
     "_attention_axes": None,
     "_value_dim": None,
 }
+
+# Activations of a name that all know, by it: that of BERT without a division.
+_BY_NAME = {"gelu": islands.gelu}
 
 
 def fuse(encoder: tf_keras.layers.Layer) -> None:
@@ -72,7 +77,7 @@ class _FusedCall:
         self._block = block
         self._plain = block.call
         self._last = last
-        self._activation = _pure_activation(block._intermediate_activation_layer)
+        self._activation = _pure_activation(block._intermediate_activation_layer.activation)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, inputs: Any, output_range: int | None = None) -> Any:
@@ -101,9 +106,9 @@ class _FusedCall:
         _tell(block._attention_layer, target)
         attended = _attention(block._attention_layer, inputs, target, mask[:, :rows])
         output = block._attention_layer._output_dense
-        attended = _end(block._attention_dropout, output, _product(attended, output))
+        attended = _end(block._attention_dropout, output, _product(attended, output.kernel))
         if block._norm_first:
-            residual = source + attended
+            residual = source + attended.added_up()
             target = tf.cast(block._output_layer_norm(residual), inputs.dtype)
         else:
             norm, dtypes = block._attention_layer_norm, (inputs.dtype.name, "float32")
@@ -111,7 +116,7 @@ class _FusedCall:
         _tell(block._intermediate_dense, target)
         output = _end(block._output_dropout, block._output_dense, self._feed_forward(target))
         if block._norm_first:
-            return residual + output
+            return residual + output.added_up()
         dtypes = ("float32" if self._last else inputs.dtype.name,)
         return _add_and_normalize(block._output_layer_norm, output, residual, dtypes)[0]
 
@@ -119,22 +124,26 @@ class _FusedCall:
         """Returns the feed-forward network's output without the last bias."""
         block = self._block
         inner, activation = block._intermediate_dense, block._intermediate_activation_layer
-        hidden = _product(inputs, inner)
+        hidden = _product(inputs, inner.kernel)
         if self._activation is None:
             hidden = activation(hidden + tf.cast(inner.bias, hidden.dtype))
         else:
             hidden = islands.activate(hidden, _read(inner.bias), self._activation, inner.trainable)
         hidden = block._inner_dropout_layer(tf.cast(hidden, inputs.dtype))
-        return _product(hidden, block._output_dense)
+        return _product(hidden, block._output_dense.kernel)
 
 
-def _pure_activation(layer: tf_keras.layers.Layer) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """Returns the function of a layer's activation; None if it is a layer with a state."""
-    function = layer.activation
-    if isinstance(function, tf_keras.layers.Layer):
-        return None
-    is_gelu = activation_name(lambda x: function(tf.constant(x))) == "gelu"
-    return islands.gelu if is_gelu else function
+def _pure_activation(function: Any) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """Returns the function of an activation; None if it is a layer, which may have a state."""
+    return None if isinstance(function, tf_keras.layers.Layer) else _shared(function)
+
+
+@functools.cache
+def _shared(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function itself, or one that computes the same, whose island is compiled once."""
+    with tf.init_scope():  # Whoever asks may be tracing a graph.
+        name = activation_name(lambda x: function(tf.constant(x)))
+    return _BY_NAME.setdefault(name, function) if name in KNOWN else function
 
 
 def _draws_by_key(dropout: tf_keras.layers.Layer) -> bool:
@@ -184,35 +193,66 @@ def _project(inputs: tf.Tensor, *dense: tuple[tf_keras.layers.Layer, float]) -> 
     return tf.unstack(tf.transpose(product, [2, 0, 3, 1, 4]))
 
 
-def _product(inputs: tf.Tensor, dense: tf_keras.layers.Layer) -> tf.Tensor:
-    """Returns `<float>[batch, seq, units]`, a dense layer's product without its bias."""
-    kernel = tf.cast(_read(dense.kernel), inputs.dtype)
+def _product(inputs: tf.Tensor, kernel: tf.Tensor | tf.Variable) -> tf.Tensor:
+    """Returns `<float>[batch, seq, units]`, what a dense layer gives without its bias."""
+    kernel = tf.cast(_read(kernel), inputs.dtype)
     kernel = tf.reshape(kernel, [-1, kernel.shape[-1]])
     batch, seq = _sizes(inputs)[:2]
     product = tf.matmul(_merge(inputs, 0, 2), kernel)
     return tf.reshape(product, [batch, seq, kernel.shape[-1]])
 
 
-def _end(end: tf_keras.layers.Layer, dense: tf_keras.layers.Layer, product: tf.Tensor) -> tf.Tensor:
+def _end(
+    end: tf_keras.layers.Layer, dense: tf_keras.layers.Layer, product: tf.Tensor
+) -> islands.Sum:
     """Returns a sub-layer's output: a product's with its bias, dropped and adapted."""
     dropout = getattr(end, "dropout", end)
-    bias = _read(dense.bias)
-    output = islands.drop(product, bias, _key(dropout), dropout.rate, dense.trainable)
-    if not isinstance(end, DropoutThenAdapter):
-        return output
-    read = () if end.wire is None else (end.wire.take(),)
-    return tf.cast(end.adapter(*read, output, training=True), product.dtype)
+    adapter = end.adapter if isinstance(end, DropoutThenAdapter) else None
+    read = () if getattr(end, "wire", None) is None else (end.wire.take(),)
+    usual = adapter is not None and _is_usual_adapter(adapter)
+    # A sequential adapter reads the output that its own is added to.
+    copies = 2 if usual and not read else 1
+    told = (product, _read(dense.bias), _key(dropout), dropout.rate, dense.trainable)
+    outputs = islands.drop(*told, copies)
+    if adapter is None:
+        return islands.Sum(outputs)
+    if not usual:
+        return islands.Sum((tf.cast(adapter(*read, *outputs, training=True), product.dtype),))
+    change, bias = _change(adapter, *(read or outputs[1:]))
+    return islands.Sum((outputs[0], change), bias, adapter.trainable)
+
+
+def _is_usual_adapter(adapter: tf_keras.layers.Layer) -> bool:
+    """Says whether an adapter's change is added, and is of dense layers and activations alone."""
+    return (
+        type(adapter) is BottleneckAdapter
+        and adapter.form in ("sequential", "parallel")
+        and not (adapter.norm or adapter.gate or adapter.dropout)
+        and _pure_activation(adapter._activation) is not None
+    )
+
+
+def _change(adapter: BottleneckAdapter, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns an adapter's change, `<float>[batch, seq, hidden]`, without its bias, and that."""
+    activation, hidden = _pure_activation(adapter._activation), inputs
+    for layer in (adapter.down, *adapter.hidden):
+        product = _product(hidden, layer.kernel)
+        hidden = islands.activate(product, _read(layer.bias), activation, layer.trainable)
+    # To scale a kernel is to scale what it gives.
+    scale = _read(adapter.scale_weight) if isinstance(adapter.scale, str) else adapter.scale
+    kernel, bias = (_read(variable) * scale for variable in (adapter.up.kernel, adapter.up.bias))
+    return _product(hidden, kernel), bias
 
 
 def _add_and_normalize(
     norm: tf_keras.layers.Layer,
-    inputs: tf.Tensor,
+    inputs: islands.Sum,
     residual: tf.Tensor,
     dtypes: tuple[str, ...],
 ) -> tuple[tf.Tensor, ...]:
     """Returns norm(residual + inputs), in each dtype."""
     if hasattr(norm, "adapter"):
-        output = norm(tf.cast(residual, tf.float32) + tf.cast(inputs, tf.float32))
+        output = norm(tf.cast(residual, tf.float32) + tf.cast(inputs.added_up(), tf.float32))
         return tuple(tf.cast(output, dtype) for dtype in dtypes)
     return islands.add_and_normalize(
         inputs,
@@ -225,7 +265,7 @@ def _add_and_normalize(
     )
 
 
-def _read(variable: tf.Variable) -> tf.Tensor:
+def _read(variable: tf.Variable | tf.Tensor) -> tf.Tensor:
     return tf.convert_to_tensor(variable)
 
 

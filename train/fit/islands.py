@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -77,8 +78,13 @@ def _activation(function: Activation, bias_trains: bool) -> tuple[Any, Any]:
 
 
 def drop(
-    inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float, bias_trains: bool
-) -> tf.Tensor:
+    inputs: tf.Tensor,
+    bias: tf.Tensor,
+    key: tf.Tensor,
+    rate: float,
+    bias_trains: bool,
+    copies: int = 1,
+) -> tuple[tf.Tensor, ...]:
     """Adds a bias and applies dropout.
 
     Args:
@@ -87,17 +93,22 @@ def drop(
       key: `<uint64>[]`, see `train.fit.dropout.keep_mask`.
       rate: probability of dropping a feature.
       bias_trains: whether the bias needs a gradient.
+      copies: how many read the output.
 
     Returns:
-      `<float>[..., width]`, of the inputs' dtype.
+      `<float>[..., width]`, of the inputs' dtype, for each reader; their gradients are added up
+      where they are needed.
     """
 
     @tf.custom_gradient
-    def compute(inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+    def compute(
+        inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], Any]:
+        def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
             return *_drop_gradient(upstream, bias, key, rate, bias_trains), None
 
-        return _drop(inputs, bias, key, rate), gradient
+        output = _drop(inputs, bias, key, rate)
+        return tuple(tf.identity(output) for _ in range(copies)), gradient
 
     return compute(inputs, bias, key)
 
@@ -109,15 +120,34 @@ def _drop(inputs: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float) -> tf
 
 @_island
 def _drop_gradient(
-    upstream: tf.Tensor, bias: tf.Tensor, key: tf.Tensor, rate: float, bias_trains: bool
+    upstream: tuple[tf.Tensor, ...], bias: tf.Tensor, key: tf.Tensor, rate: float, bias_trains: bool
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    gradient = _kept(_float(upstream), key, rate)
+    gradient = _kept(_total(upstream), key, rate)
     of_bias = tf.cast(_over_rows(gradient), bias.dtype) if bias_trains else None
-    return tf.cast(gradient, upstream.dtype), of_bias
+    return tf.cast(gradient, upstream[0].dtype), of_bias
+
+
+class Sum(NamedTuple):
+    """What a sub-layer gives, not yet added up.
+
+    Attributes:
+      terms: each `<float>[..., width]`, in the compute dtype.
+      bias: `<float>[width]`, added too; `None` is none.
+      bias_trains: whether the bias needs a gradient.
+    """
+
+    terms: tuple[tf.Tensor, ...]
+    bias: tf.Tensor | None = None
+    bias_trains: bool = False
+
+    def added_up(self) -> tf.Tensor:
+        """Returns `<float>[..., width]`, in the compute dtype."""
+        total = _total(self.terms if self.bias is None else (*self.terms, self.bias))
+        return tf.cast(total, self.terms[0].dtype)
 
 
 def add_and_normalize(
-    inputs: tf.Tensor,
+    inputs: Sum,
     residual: tf.Tensor,
     gamma: tf.Tensor,
     beta: tf.Tensor,
@@ -128,7 +158,7 @@ def add_and_normalize(
     """Adds a residual and normalises over the features.
 
     Args:
-      inputs: `<float>[..., width]`, in the compute dtype.
+      inputs: what the residual is added to.
       residual: `<float>[..., width]`, in the compute dtype or in float32.
       gamma: `<float32>[width]`, the scale.
       beta: `<float32>[width]`, the offset.
@@ -140,33 +170,34 @@ def add_and_normalize(
       What is normalised, `<float>[..., width]`, in each of the dtypes; their gradients are added
       up where they are needed.
     """
+    biases = () if inputs.bias is None else (inputs.bias,)
 
     @tf.custom_gradient
-    def compute(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
-        inputs, residual, gamma, _ = arguments
-        *outputs, mean, scale = _normalize(*arguments, epsilon, dtypes)
+    def compute(
+        gamma: tf.Tensor, beta: tf.Tensor, *added: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], Any]:
+        *outputs, mean, scale = _normalize(added, gamma, beta, epsilon, dtypes)
 
         def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-            told = (inputs, residual, gamma, mean, scale, *upstream)
-            if trains:
-                return _normalize_gradients(*told)
-            return *_normalize_gradient(*told), None, None
+            told = (added, gamma, mean, scale, upstream, trains, inputs.bias_trains)
+            of_gamma, of_beta, of_residual, of_term, of_bias = _normalize_gradient(*told)
+            of_terms = [of_term] * len(inputs.terms)
+            return of_gamma, of_beta, of_residual, *of_terms, *([of_bias] * len(biases))
 
         return tuple(outputs), gradient
 
-    return compute(inputs, residual, gamma, beta)
+    return compute(gamma, beta, residual, *inputs.terms, *biases)
 
 
 @_island
 def _normalize(
-    inputs: tf.Tensor,
-    residual: tf.Tensor,
+    added: tuple[tf.Tensor, ...],
     gamma: tf.Tensor,
     beta: tf.Tensor,
     epsilon: float,
     dtypes: tuple[str, ...],
 ) -> tuple[tf.Tensor, ...]:
-    total = _float(inputs) + _float(residual)
+    total = _total(added)
     mean = _mean(total)
     variance = _mean(tf.square(total - mean))
     scale = tf.math.rsqrt(variance + epsilon)
@@ -174,32 +205,26 @@ def _normalize(
     return *(tf.cast(output, dtype) for dtype in dtypes), mean, scale
 
 
-def _normalize_backward(
-    inputs: tf.Tensor,
-    residual: tf.Tensor,
+@_island
+def _normalize_gradient(
+    added: tuple[tf.Tensor, ...],
     gamma: tf.Tensor,
     mean: tf.Tensor,
     scale: tf.Tensor,
-    *upstream: tf.Tensor,
-) -> tuple[tf.Tensor, ...]:
-    normal = (_float(inputs) + _float(residual) - mean) * scale
-    upstream = tf.add_n([_float(each) for each in upstream])
+    upstream: tuple[tf.Tensor, ...],
+    trains: bool,
+    bias_trains: bool,
+) -> tuple[tf.Tensor | None, ...]:
+    """Returns the gradients of gamma, of beta, of the residual, of each term and of the bias."""
+    residual, term, *_ = added
+    normal = (_total(added) - mean) * scale
+    upstream = _total(upstream)
     inner = upstream * gamma
     along = _mean(inner * normal)
     gradient = scale * (inner - _mean(inner) - normal * along)
-    both = tf.cast(gradient, inputs.dtype), tf.cast(gradient, residual.dtype)
-    return *both, upstream * normal, upstream
-
-
-@_island
-def _normalize_gradient(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    return _normalize_backward(*arguments)[:2]
-
-
-@_island
-def _normalize_gradients(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    *gradients, of_gamma, of_beta = _normalize_backward(*arguments)
-    return *gradients, _over_rows(of_gamma), _over_rows(of_beta)
+    of_norm = (_over_rows(upstream * normal), _over_rows(upstream)) if trains else (None, None)
+    of_bias = tf.cast(_over_rows(gradient), added[-1].dtype) if bias_trains else None
+    return *of_norm, tf.cast(gradient, residual.dtype), tf.cast(gradient, term.dtype), of_bias
 
 
 def attend(
@@ -297,6 +322,10 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
     if on_cpu and width % _EIGHTHS == 0:
         values = tf.add_n(tf.split(values, _EIGHTHS, axis=-1))
     return tf.reduce_sum(values, -1, keepdims=True) / width
+
+
+def _total(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    return functools.reduce(operator.add, map(_float, values))
 
 
 def _over_rows(values: tf.Tensor) -> tf.Tensor:

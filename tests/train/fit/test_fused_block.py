@@ -83,7 +83,10 @@ def check_equal(**case):
 @pytest.mark.parametrize(
     "case",
     [
-        {"config": {"form": "sequential", "dropout": 0.2}},
+        {},
+        {"config": {"dropout": 0.2}},
+        {"config": {"hidden_layers": 2, "activation": "gelu_tanh", "scale": "per_channel"}},
+        {"config": {"scale": "learned"}, "norm_first": True},
         {"config": {"form": "after_norm", "places": ("feed_forward",)}, "output_range": 1},
         {"config": {"form": "parallel", "scale": 4, "layers": (1,)}},
         {"config": {"form": "parallel"}, "norm_first": True, "output_range": 2},
@@ -91,7 +94,18 @@ def check_equal(**case):
         {"inner_activation": "swish", "output_dropout": 0.0, "attention_dropout": 0.0},
         {"method": "full"},
     ],
-    ids=("sequential", "after_norm", "parallel", "norm_first", "remat", "no_dropout", "full"),
+    ids=(
+        "sequential",
+        "adapter_dropout",
+        "hidden_layers",
+        "scale",
+        "after_norm",
+        "parallel",
+        "norm_first",
+        "remat",
+        "no_dropout",
+        "full",
+    ),
 )
 def test_has_the_outputs_and_gradients_of_what_it_replaces(case):
     check_equal(**case)
