@@ -218,6 +218,17 @@ def inner_layers(layer: Any) -> list[Any]:
     return layer._flatten_layers(include_self=False)
 
 
+def tracked_layers(layer: Any) -> list[Any]:
+    """Returns layers inside of a layer of either Keras that hold all its weights but its own.
+
+    They are those right below it, which are found far sooner than all, unless something else
+    stands between.
+    """
+    modules = getattr(layer, "_flatten_modules", layer._flatten_layers)
+    below = list(modules(include_self=False, recursive=False))
+    return below if all(hasattr(each, "count_params") for each in below) else inner_layers(layer)
+
+
 def activation_function(layer: Any) -> Callable[[Any], Any] | None:
     """Returns what a layer's activation computes, in the precision of its argument; None if none.
 

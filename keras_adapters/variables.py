@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_adapters.bindings import binding_of, host_of
-from keras_adapters.host import Part, Site, inner_layers, inserted_at
+from keras_adapters.host import Part, Site, inner_layers, inserted_at, tracked_layers
 
 
 def encoder_variables(encoder: Any, *, adapters: bool = True) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def own_variables(layer: Any) -> list[Any]:
     weights = layer.weights
     if not weights:  # As most have none, and to look inside of them takes longer.
         return []
-    inner = {id(variable) for child in inner_layers(layer) for variable in child.weights}
+    inner = {id(variable) for child in tracked_layers(layer) for variable in child.weights}
     return [variable for variable in weights if id(variable) not in inner]
 
 
