@@ -101,8 +101,8 @@ def plot(results: Mapping[str, Any], path: str) -> None:
         axes[0][0].legend()
         machine, settings = results["machine"], results["settings"]
         drawn.suptitle(
-            f"Training of adapters of size {settings['adapter_size']}, {settings['batch_size']} "
-            f"texts a step, {machine['cores_used']} cores of {machine['processor']}",
+            f"Adapters of size {settings['adapter_size']}, {settings['batch_size']} texts a step\n"
+            f"{machine['cores_used']} cores of {machine['processor']}",
             fontsize=9,
         )
 
