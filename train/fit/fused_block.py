@@ -141,8 +141,11 @@ def _pure_activation(function: Any) -> Callable[[tf.Tensor], tf.Tensor] | None:
 @functools.cache
 def _shared(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the function itself, or one that computes the same, whose island is compiled once."""
-    with tf.init_scope():  # Whoever asks may be tracing a graph.
-        name = activation_name(lambda x: function(tf.constant(x)))
+    try:
+        with tf.init_scope():  # Whoever asks may be tracing a graph.
+            name = activation_name(lambda x: function(tf.constant(x)))
+    except ValueError:  # It takes no vector, as softmax.
+        return function
     return _BY_NAME.setdefault(name, function) if name in KNOWN else function
 
 
