@@ -104,7 +104,6 @@ class InferenceBlock:
         attended = self._norm(block._attention_layer_norm, rows + output, shape)
         inner = self._dense(attended, block._intermediate_dense)
         activation = block._intermediate_activation_layer
-        inner = tf.cast(inner, activation.compute_dtype)
         inner = _activation(activation, activation.activation)(inner)
         output = self._dense(inner, block._output_dense)
         reads = tf.cast(attended, output.dtype)
@@ -223,14 +222,15 @@ _FUSED: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {"gelu": _gelu}
 
 
 def _activation(layer: tf_keras.layers.Layer, function: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a layer's activation in the form that is fused, if it has one."""
+    """Returns a layer's activation, in the form that is fused if it has one.
+
+    Fused it is computed in float32 of the product's sum; otherwise as the layer computes it.
+    """
     told = types.SimpleNamespace(name=layer.name, activation=function)
-    try:
-        with tf.init_scope():
-            name = activation_of(told)
-    except ValueError:  # It has variables, or what is not known by name.
-        return function
-    return _FUSED.get(name, function)
+    name = None
+    with contextlib.suppress(ValueError), tf.init_scope():
+        name = activation_of(told)  # Not of one with variables, or not known by name.
+    return _FUSED.get(name, lambda x: function(tf.cast(x, layer.compute_dtype)))
 
 
 def _is_plain(adapter: tf_keras.layers.Layer) -> bool:

@@ -12,7 +12,7 @@ from train.scoring.plan import Part, read
 from train.scoring.predictions import WRITERS, answers, json_lines
 from train.scoring.records import Record
 from train.scoring.work import Work
-from train.serving.model import InputError, TextModel, limit_threads
+from train.serving.model import InputError, TextModel, only_serve
 
 
 class Scorer:
@@ -27,8 +27,7 @@ class Scorer:
     """
 
     def __init__(self, work: Work) -> None:
-        if work.threads:
-            limit_threads(work.threads)
+        only_serve(work.saved_model, work.threads)
         self._work = work
         self._model = TextModel(work.saved_model)
         if work.task is not None and work.task not in self._model.tasks:

@@ -96,16 +96,31 @@ def test_of_a_block_that_layers_share(tokens):
     assert len(held) == 2 * 8  # Attention's two products, two more, and two adapters of two.
 
 
-def test_in_bfloat16_the_copies_are_of_that_precision(small_encoder, tokens):
+@pytest.fixture
+def bfloat16():
     before = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        model = model_of(small_encoder(), METHODS["houlsby"])
-        function, held = served(model)
-    finally:
-        tf_keras.mixed_precision.set_global_policy(before)
+    yield
+    tf_keras.mixed_precision.set_global_policy(before)
+
+
+def test_in_bfloat16_the_copies_are_of_that_precision(bfloat16, small_encoder, tokens):
+    model = model_of(small_encoder(), METHODS["houlsby"])
+    function, held = served(model)
     assert {variable.dtype for variable in held} == {tf.bfloat16}
     np.testing.assert_allclose(function(tokens), model(tokens), atol=0.05)
+
+
+def test_in_bfloat16_it_is_as_close_to_float32_as_the_model(bfloat16, small_encoder, tokens):
+    model = model_of(small_encoder(), METHODS["houlsby"])
+    tf_keras.mixed_precision.set_global_policy("float32")
+    exact = model_of(small_encoder(), METHODS["houlsby"])
+    for ours, theirs in zip(model.variables, exact.variables, strict=True):
+        ours.assign(theirs)
+    function, _ = served(model)
+    expected = exact(tokens)
+    error = np.sqrt(np.mean(np.square(function(tokens) - expected)))
+    assert error < 1.5 * np.sqrt(np.mean(np.square(model(tokens) - expected)))
 
 
 def test_other_blocks_stay_as_they_are(small_encoder, tokens):
