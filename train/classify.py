@@ -15,6 +15,7 @@ from absl import flags
 
 from train import command
 from train.quiet import quiet_tensorflow
+from train.serving.frozen import assume_frozen_weights
 from train.serving.signatures import check_folder
 
 FLAGS = flags.FLAGS
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         check_folder(FLAGS.saved_model)
         quiet_tensorflow(FLAGS.tensorflow_log)
+        assume_frozen_weights(FLAGS.saved_model)
         answer_all(FLAGS.saved_model, texts, FLAGS.batch_size, FLAGS.task)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):

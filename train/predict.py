@@ -25,6 +25,7 @@ from train.scoring import cluster
 from train.scoring import files as input_files
 from train.scoring.job import MALFORMED, Job, digest
 from train.scoring.work import Work
+from train.serving.frozen import assume_frozen_weights
 from train.serving.signatures import TASK, Form, read_form
 
 FLAGS = flags.FLAGS
@@ -68,6 +69,7 @@ def main(argv: Sequence[str]) -> None:
         names = [field.name for field in dataclasses.fields(Options)]
         options = Options(**{name: getattr(FLAGS, name) for name in names})
         quiet_tensorflow(FLAGS.tensorflow_log)
+        assume_frozen_weights(options.saved_model)
         print(predict(options))
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):

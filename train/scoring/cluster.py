@@ -17,6 +17,7 @@ from typing import Any
 from train.ray_extra import connect, resources
 from train.scoring.plan import Part
 from train.scoring.work import Work
+from train.serving.frozen import assume_frozen_weights
 
 _MOST_BLOCKS = 4096
 
@@ -73,6 +74,7 @@ class _Worker:
 
     def __init__(self, work: Work, parts: tuple[Part, ...], cpus: float) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        assume_frozen_weights(work.saved_model)
         self._parts = parts
         self._scorer = None
         self._work = dataclasses.replace(work, threads=max(1, math.floor(cpus)))

@@ -12,7 +12,9 @@ from train.scoring.plan import Part, read
 from train.scoring.predictions import WRITERS, answers, json_lines
 from train.scoring.records import Record
 from train.scoring.work import Work
-from train.serving.model import InputError, TextModel, only_serve
+from train.serving.model import InputError, TextModel, limit_threads
+
+_WINDOW = 16  # Batches that are read at a time, and sorted by length.
 
 
 class Scorer:
@@ -27,7 +29,8 @@ class Scorer:
     """
 
     def __init__(self, work: Work) -> None:
-        only_serve(work.saved_model, work.threads)
+        if work.threads:
+            limit_threads(work.threads)
         self._work = work
         self._model = TextModel(work.saved_model)
         if work.task is not None and work.task not in self._model.tasks:
@@ -54,20 +57,20 @@ class Scorer:
         rows: list[dict[str, Any]] = []
         malformed: list[dict[str, Any]] = []
         count = 0
-        for batch in _batches(read(file, part, self._work.read_columns), self._work.batch_size):
+        records = read(file, part, self._work.read_columns)
+        for window in _batches(records, _WINDOW * self._work.batch_size):
             identity = [
-                {"file": file.path, "row": part.row + count + index} for index in range(len(batch))
+                {"file": file.path, "row": part.row + count + index} for index in range(len(window))
             ]
             for same, record, answer in zip(
-                identity, batch, self._answer(file, batch), strict=True
+                identity, window, self._answer(file, window, progress), strict=True
             ):
                 if isinstance(answer, str):
                     line = {"line": record.line, "reason": answer, "content": record.content}
                     malformed.append({**same, **line})
                 else:
                     rows.append({**same, **answer})
-            count += len(batch)
-            progress(len(batch))
+            count += len(window)
         if count != part.rows:
             raise ValueError(f"{file.path} has changed since the work began")
         names = ("file", "row", *self._work.id_columns)
@@ -81,11 +84,13 @@ class Scorer:
         )
         return len(malformed)
 
-    def _answer(self, file: InputFile, batch: Sequence[Record]) -> list[dict[str, Any] | str]:
+    def _answer(
+        self, file: InputFile, records: Sequence[Record], progress: Callable[[int], object]
+    ) -> list[dict[str, Any] | str]:
         """Returns of each record what is written of it, or why it is malformed."""
-        answers: list[dict[str, Any] | str | None] = [None] * len(batch)
+        answers: list[dict[str, Any] | str | None] = [None] * len(records)
         good, texts, ids = [], [], []
-        for index, record in enumerate(batch):
+        for index, record in enumerate(records):
             try:
                 if record.fields is None:
                     raise ValueError(record.reason)
@@ -99,8 +104,15 @@ class Scorer:
             except ValueError as error:
                 answers[index] = str(error)
                 del texts[len(good) :]
-        for index, same, answer in zip(good, ids, self._compute(texts), strict=True):
-            answers[index] = answer if isinstance(answer, str) else {**same, **answer}
+        progress(len(records) - len(good))
+        # Texts of like length together, for a batch is padded to its longest.
+        by_length = sorted(range(len(texts)), key=lambda index: sum(map(len, texts[index])))
+        for batch in _batches(by_length, self._work.batch_size):
+            computed = self._compute([texts[index] for index in batch])
+            for index, answer in zip(batch, computed, strict=True):
+                own = answer if isinstance(answer, str) else {**ids[index], **answer}
+                answers[good[index]] = own
+            progress(len(batch))
         return answers
 
     def _texts(self, fields: Mapping[str, Any]) -> list[str]:
@@ -142,10 +154,10 @@ class Scorer:
         return answers(outputs, self._model.form, tasks)
 
 
-def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     batch = []
-    for record in records:
-        batch.append(record)
+    for item in items:
+        batch.append(item)
         if len(batch) == size:
             yield batch
             batch = []

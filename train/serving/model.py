@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ import tensorflow_text  # noqa: F401  The model's graph uses its ops.
 from train.serving.signatures import DEFAULT, TASK, read_form, read_signatures
 
 _TASKS = "tasks"
-_FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
 
 
 class InputError(ValueError):
@@ -111,27 +109,14 @@ class TextModel(LoadedModel):
         return self.run(DEFAULT, dict(zip(self.form.columns, columns, strict=True)))
 
 
-def only_serve(folder: str | os.PathLike, threads: int | None = None) -> None:
-    """Sets TensorFlow up in a process that serves a SavedModel and computes nothing else.
-
-    To be called before anything is computed. On CPUs oneDNN packs the kernels of a model in
-    bfloat16 anew for each product, unless it is told that they stay as they are. Those of this
-    project's models do; of others nobody knows.
+def limit_threads(count: int) -> None:
+    """Lets TensorFlow compute on so many threads; to be called before it computes.
 
     Args:
-      folder: the SavedModel's.
-      threads: how many it computes on, within one operation as well as across several; None:
-        as TensorFlow likes.
-
-    Raises:
-      OSError: the folder holds no SavedModel.
+      count: of threads within one operation; several operations run on as many.
     """
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    with contextlib.suppress(ValueError):
-        read_form(folder)
-        os.environ.setdefault(_FROZEN_WEIGHTS, "1")
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
 
 
 def first_line(error: Exception) -> str:

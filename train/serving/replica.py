@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from train.serving import rest
-from train.serving.model import InputError, LoadedModel, only_serve
+from train.serving.frozen import assume_frozen_weights
+from train.serving.model import InputError, LoadedModel, limit_threads
 from train.serving.signatures import to_json
 
 _READ_IN_VAIN = 2**26  # Bytes of a request that is too large, so that its sender reads why.
@@ -61,7 +62,8 @@ class Replica:
     """
 
     def __init__(self, served: Served) -> None:
-        only_serve(served.folder, served.threads)
+        assume_frozen_weights(served.folder)
+        limit_threads(served.threads)
         self._served = served
         self._model = LoadedModel(served.folder)
         self._json = to_json(self._model.messages)

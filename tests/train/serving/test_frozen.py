@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from train.serving.model import only_serve
+from train.serving.frozen import assume_frozen_weights
 
 FROZEN = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
 
@@ -17,13 +17,13 @@ def environment(monkeypatch):
 
 
 def test_kernels_stay_where_the_model_is_this_projects(text_models, environment):
-    only_serve(text_models["text"])
+    assume_frozen_weights(text_models["text"])
     assert environment[FROZEN] == "1"
 
 
 def test_what_the_environment_says_counts(text_models, environment):
     environment[FROZEN] = "0"
-    only_serve(text_models["text"])
+    assume_frozen_weights(text_models["text"])
     assert environment[FROZEN] == "0"
 
 
@@ -33,11 +33,10 @@ def test_of_another_model_nothing_is_known(tmp_path, environment):
     module = tf.Module()
     module.f = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], name="x")])
     tf.saved_model.save(module, tmp_path, {"serving_default": module.f})
-    only_serve(tmp_path)
+    assume_frozen_weights(tmp_path)
     assert FROZEN not in environment
 
 
-def test_no_folder(tmp_path, environment):
-    with pytest.raises(OSError, match="none is not a folder"):
-        only_serve(tmp_path / "none")
+def test_without_a_model(tmp_path, environment):
+    assume_frozen_weights(tmp_path / "none")
     assert FROZEN not in environment
