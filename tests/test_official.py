@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = pathlib.Path(__file__).parent / "official_tests" / "run.py"
 
 
+@pytest.mark.long
 def test_official_tests_pass_with_adapters_in_their_encoders(tmp_path):
     done = subprocess.run(
         [sys.executable, SCRIPT, "albert_encoder_test", "bert_dense_encoder_test"],

@@ -67,6 +67,7 @@ def test_example_of_the_keras_3_layer_runs(backend, run_in_folder):
     assert accuracy > 0.9, printed
 
 
+@pytest.mark.long
 def test_example_of_an_official_encoder_runs(run_in_folder, minilm):
     script = str(ROOT / "examples" / "official_encoder.py")
     lines = run_in_folder(script, f"--encoder={minilm.folder}").splitlines()

@@ -21,6 +21,7 @@ def run(*flags):
     return subprocess.run([*COMMAND, *flags], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_a_step_with_its_base_in_parts_compiles_once(tmp_path):
     path = tmp_path / "rows.json"
     flags = (

@@ -24,6 +24,7 @@ def run(module, *arguments):
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_step_compiles_after_one_that_does_not(tmp_path):
     path = tmp_path / "rows.json"
     table = run(

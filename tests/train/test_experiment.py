@@ -232,6 +232,7 @@ def test_a_finished_run_whose_weights_are_gone_is_an_error(copied):
     assert not (out / "adapter").exists()
 
 
+@pytest.mark.long
 def test_every_method_runs(small_files, run_in_turn, tmp_path):
     common = ["--task=csv", *small_files, "--epochs=1", "--max_seq_length=16", "--noexport"]
     variants = {

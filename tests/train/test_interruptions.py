@@ -114,6 +114,7 @@ def with_a_full_disk():
     hear_signals()
 
 
+@pytest.mark.long
 def test_kills_at_random_steps_and_a_full_disk_change_nothing(job, uninterrupted):
     inside = 0
     for step in sorted(random.Random(KILLS).sample(range(1, (EPOCHS - 1) * STEPS), KILLS)):
@@ -189,6 +190,7 @@ def test_signals_save_and_the_run_goes_on(job, uninterrupted):
     assert metrics(job, "asked") == metrics(job, "uninterrupted")
 
 
+@pytest.mark.long
 def test_signals_and_kills_during_the_export_leave_nothing_half(job, uninterrupted):
     # All is trained, and nothing written yet.
     shutil.copytree(job.folder / "uninterrupted", job.folder / "export")

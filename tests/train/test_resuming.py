@@ -73,6 +73,7 @@ def weights(path):
     return {name: value.tobytes() for name, value in tensors.items()}
 
 
+@pytest.mark.long
 def test_a_run_goes_on_wherever_it_is_the_same(folder, finished, run_in_turn):
     changes = {
         "unchanged": {},

@@ -118,6 +118,7 @@ def test_a_bad_row_fails_its_own_request_alone(ask):
             assert (status, content["predictions"][0]["value"]) == (200, float(number))
 
 
+@pytest.mark.long
 def test_a_replica_that_is_killed_takes_only_its_own_requests_along(ask):
     def process():
         return ask({"instances": [row("")]})[1]["predictions"][0]["process"]

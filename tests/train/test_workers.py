@@ -158,6 +158,7 @@ def test_losses_weights_and_metrics_agree(strategy, runs):
     assert results[1]["metrics"] == results[0]["metrics"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["mirrored", "multi_worker_mirrored"])
 def test_spans_train_on_two_replicas(strategy, job):
     finish(job.start("one_device", "squad_one_device", task="squad"))
@@ -192,6 +193,7 @@ def wait_for_a_state(output, *processes):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_all_go_on_after_one_is_lost(job, runs):
     output = job.folder / "lost"
     first, second = job.start_workers(output.name)

@@ -108,6 +108,7 @@ def test_a_task_keeps_its_adapters(hub, tmp_path):
     assert type(plain) is keras_hub.models.BertBackbone
 
 
+@pytest.mark.long
 def test_lora_and_quantisation_are_refused_or_leave_adapters_alone(hub):
     backbone = adapted(hub)
     with pytest.raises(ValueError, match="`enable_lora` must be called on a plain model"):

@@ -5,7 +5,10 @@ import os
 import signal
 import time
 
+import pytest
 
+
+@pytest.mark.long
 def test_two_workers_share_the_work_and_any_process_may_be_killed(
     cluster, run_command, text_models, tmp_path
 ):

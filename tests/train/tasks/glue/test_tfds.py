@@ -201,6 +201,7 @@ def test_any_damage_is_an_error_or_harmless(copy_of):
     assert all("Remove this folder" in error for error in errors)
 
 
+@pytest.mark.long
 def test_a_worker_of_tf_config_trains_on_it(prepared, make_tiny_folder, run_command, tmp_path):
     # Workers must find each other before TensorFlow Datasets computes anything.
     encoder = make_tiny_folder(tmp_path / "encoder")
