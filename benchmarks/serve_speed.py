@@ -106,7 +106,7 @@ def _measure() -> dict[str, Any]:
     pairs = [
         {"ours": our, "theirs": their}
         for our, their in peer.alternate(
-            lambda: _run(ours, quiet), lambda: _run(theirs, {}), FLAGS.pairs
+            lambda: _run(ours, {**quiet, **_served_with()}), lambda: _run(theirs, {}), FLAGS.pairs
         )
     ]
     names = ("encoder", "precision", "pairs", "texts", "batch_size", "repeats", "adapter_size")
@@ -117,6 +117,12 @@ def _measure() -> dict[str, Any]:
         "cases": [{**case, "texts": len(case["texts"])} for case in cases],
         "pairs": pairs,
     }
+
+
+def _served_with() -> dict[str, str]:
+    """Returns the environment of a process that serves alone: see docs/serving.md."""
+    frozen = {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
+    return frozen if FLAGS.precision == "bfloat16" else {}
 
 
 def _run(command: Sequence[Any], environment: Mapping[str, str]) -> dict[str, Any]:

@@ -5,12 +5,9 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 
-# Nothing is trained here. As `train.serve` has it: see docs/serving.md.
-os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = "1"
 START = time.perf_counter()
 
 import tensorflow as tf  # noqa: E402  Timed.

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message, message_factory
-from tensorboard.compat.proto import meta_graph_pb2
+from tensorboard.compat.proto import meta_graph_pb2, types_pb2
 
 DEFAULT = "serving_default"
 TASK = "task"
@@ -75,6 +75,21 @@ def read_signatures(folder: str | os.PathLike) -> dict[str, Any]:
       OSError: the folder holds no SavedModel, or it cannot be read.
       ValueError: its saved_model.pb is damaged or has no signature `serving_default`.
     """
+    signatures = dict(_read_graph(folder).signature_def)
+    if DEFAULT not in signatures:
+        raise ValueError(f"--saved_model={folder} has no signature {DEFAULT}")
+    return signatures
+
+
+def holds_bfloat16(folder: str | os.PathLike) -> bool:
+    """Says whether a SavedModel has variables in bfloat16; raises as `read_signatures`."""
+    return any(
+        node.op == "VarHandleOp" and node.attr["dtype"].type == types_pb2.DT_BFLOAT16
+        for node in _read_graph(folder).graph_def.node
+    )
+
+
+def _read_graph(folder: str | os.PathLike) -> Any:
     check_folder(folder)
     content = pathlib.Path(folder, "saved_model.pb").read_bytes()
     try:
@@ -83,10 +98,7 @@ def read_signatures(folder: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(
             f"--saved_model={folder} cannot be loaded: its saved_model.pb is damaged"
         ) from error
-    signatures = dict(graph.signature_def)
-    if DEFAULT not in signatures:
-        raise ValueError(f"--saved_model={folder} has no signature {DEFAULT}")
-    return signatures
+    return graph
 
 
 def read_form(folder: str | os.PathLike) -> Form:
