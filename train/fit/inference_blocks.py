@@ -222,9 +222,10 @@ _FUSED: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {"gelu": _gelu}
 
 
 def _activation(layer: tf_keras.layers.Layer, function: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a layer's activation, in the form that is fused if it has one.
+    """Returns a layer's activation, in the form that is fused with a product if it has one.
 
-    Fused it is computed in float32 of the product's sum; otherwise as the layer computes it.
+    That one is computed of the product's sum in float32 where it is fused, and in the product's
+    precision where it is not; any other in the layer's.
     """
     told = types.SimpleNamespace(name=layer.name, activation=function)
     name = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from train.serving.signatures import holds_bfloat16, read_form
+from train.serving.signatures import read_form
 
 _VARIABLE = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
 
@@ -14,14 +14,13 @@ def assume_frozen_weights(folder: str | os.PathLike) -> None:
     """Lets the kernels of a SavedModel in bfloat16 be packed once, for they stay as they are.
 
     On CPUs oneDNN packs them anew for each product, unless the environment says that weights
-    are frozen. Those of this project's models are, of others nobody knows; in float32 it gains
-    nothing. It holds for the whole process: call it in one that computes nothing else, before
-    it computes. What the environment says already counts.
+    are frozen. Those of this project's models are, of others nobody knows; in float32 some
+    lengths gain by it and others lose. It holds for the whole process: call it in one that
+    computes nothing else, before it computes. What the environment says already counts.
 
     Args:
       folder: the SavedModel's; nothing is done if it holds none.
     """
     with contextlib.suppress(ValueError, OSError):
-        read_form(folder)
-        if holds_bfloat16(folder):
+        if read_form(folder).in_bfloat16:
             os.environ.setdefault(_VARIABLE, "1")

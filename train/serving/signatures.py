@@ -41,10 +41,12 @@ class Form:
       columns: names of the inputs, `<string>[batch]` each, in their order.
       kind: `classification`, `regression` or `spans`; or `many`, of a model of many tasks,
         which takes a column `task` too.
+      in_bfloat16: whether it has variables of that precision.
     """
 
     columns: tuple[str, ...]
     kind: str
+    in_bfloat16: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -75,18 +77,7 @@ def read_signatures(folder: str | os.PathLike) -> dict[str, Any]:
       OSError: the folder holds no SavedModel, or it cannot be read.
       ValueError: its saved_model.pb is damaged or has no signature `serving_default`.
     """
-    signatures = dict(_read_graph(folder).signature_def)
-    if DEFAULT not in signatures:
-        raise ValueError(f"--saved_model={folder} has no signature {DEFAULT}")
-    return signatures
-
-
-def holds_bfloat16(folder: str | os.PathLike) -> bool:
-    """Says whether a SavedModel has variables in bfloat16; raises as `read_signatures`."""
-    return any(
-        node.op == "VarHandleOp" and node.attr["dtype"].type == types_pb2.DT_BFLOAT16
-        for node in _read_graph(folder).graph_def.node
-    )
+    return _signatures(folder, _read_graph(folder))
 
 
 def _read_graph(folder: str | os.PathLike) -> Any:
@@ -101,6 +92,13 @@ def _read_graph(folder: str | os.PathLike) -> Any:
     return graph
 
 
+def _signatures(folder: str | os.PathLike, graph: Any) -> dict[str, Any]:
+    signatures = dict(graph.signature_def)
+    if DEFAULT not in signatures:
+        raise ValueError(f"--saved_model={folder} has no signature {DEFAULT}")
+    return signatures
+
+
 def read_form(folder: str | os.PathLike) -> Form:
     """Returns what a SavedModel of this project takes and gives.
 
@@ -108,7 +106,8 @@ def read_form(folder: str | os.PathLike) -> Form:
       OSError: the folder holds no SavedModel, or it cannot be read.
       ValueError: it is damaged, or one of something else.
     """
-    signature = read_signatures(folder)[DEFAULT]
+    graph = _read_graph(folder)
+    signature = _signatures(folder, graph)[DEFAULT]
     inputs, outputs = set(signature.inputs), set(signature.outputs)
     columns = next((names for names in _COLUMNS if set(names) == inputs), None)
     kind = next((kind for kind, names in _KINDS.items() if names <= outputs), None)
@@ -117,7 +116,11 @@ def read_form(folder: str | os.PathLike) -> Form:
             f"--saved_model={folder} is not one that train.run or train.bundle exported: its "
             f"signature takes {_list(inputs)} and returns {_list(outputs)}"
         )
-    return Form(columns, "many" if TASK in columns else kind)
+    in_bfloat16 = any(
+        node.op == "VarHandleOp" and node.attr["dtype"].type == types_pb2.DT_BFLOAT16
+        for node in graph.graph_def.node
+    )
+    return Form(columns, "many" if TASK in columns else kind, in_bfloat16)
 
 
 def to_json(signatures: Mapping[str, Any]) -> dict[str, Any]:

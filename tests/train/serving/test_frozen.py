@@ -46,7 +46,7 @@ def test_what_the_environment_says_counts(save, environment):
     assert environment[FROZEN] == "0"
 
 
-def test_in_float32_nothing_is_gained(save, environment):
+def test_in_float32_nothing_is_said(save, environment):
     assume_frozen_weights(save("float32"))
     assert FROZEN not in environment
 
