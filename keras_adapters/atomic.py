@@ -116,7 +116,16 @@ def _scratch(target: pathlib.Path) -> Iterator[pathlib.Path]:
                     yield pathlib.Path(folder)
                     return
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(pathlib.Path(folder))
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """Removes a scratch folder, the lock last: one without a lock is an empty one."""
+    for path in (folder / _NEW, folder / _OLD):
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_leftovers(target: pathlib.Path) -> None:
@@ -125,14 +134,17 @@ def _remove_leftovers(target: pathlib.Path) -> None:
         if not (folder.name.startswith(f".{target.name}.") and folder.name.endswith(_SUFFIX)):
             continue
         if not (folder / _LOCK).exists():
-            continue  # It is just being made.
+            # Its process was killed, or is just making the lock, and then takes another folder.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            continue
         with _locked(folder / _LOCK) as own:
             if not own:
                 continue
             # Killed between two renames: the new folder was whole, or the old would stand.
             if (folder / _OLD).exists() and (folder / _NEW).exists() and not target.exists():
                 os.replace(folder / _NEW, target)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 @contextlib.contextmanager

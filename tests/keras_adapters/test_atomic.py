@@ -1,7 +1,10 @@
 import errno
 import os
+import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -131,6 +134,43 @@ def test_what_a_dead_writer_left_goes_and_a_living_ones_stays(way, start, tmp_pa
     write(way, tmp_path / "target", "new")
     assert names(tmp_path) == ["target", "target[1]"]
     assert target.read_text() == "newer" if way == "file" else names(target) == ["newer"]
+
+
+def test_what_a_writer_left_that_died_before_its_lock_goes(tmp_path):
+    (tmp_path / ".target.x.scratch").mkdir()
+    write("file", tmp_path / "target", "new")
+    assert names(tmp_path) == ["target"]
+
+
+def test_a_writer_whose_folder_goes_before_its_lock_is_made_takes_another(tmp_path, monkeypatch):
+    mkdtemp = tempfile.mkdtemp
+
+    def make(*arguments):
+        monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+        folder = mkdtemp(*arguments)
+        write("file", tmp_path / "target", "another's")
+        assert not os.path.exists(folder)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    write("file", tmp_path / "target", "new")
+    assert (tmp_path / "target").read_text() == "new"
+    assert names(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("way", ["file", "folder"])
+def test_the_lock_goes_last(way, tmp_path, monkeypatch):
+    rmtree, seen = shutil.rmtree, []
+
+    def remove(path, **kwargs):
+        if str(path).endswith(".scratch"):
+            seen.append(names(pathlib.Path(path)))
+        rmtree(path, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    for text in ("old", "new"):
+        write(way, tmp_path / "target", text)
+    assert seen == [["lock"]] * 2
 
 
 def test_a_writer_that_died_between_two_renames_loses_nothing(start, tmp_path):
