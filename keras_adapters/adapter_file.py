@@ -1,10 +1,10 @@
 """An adapter alone on disk: one file with what was trained, and nothing of the base.
 
 A folder holds `adapter.safetensors`, which is all that a reader needs, and `README.md`, a model
-card that a person and the Hugging Face Hub understand. The file's header carries, as safetensors
-allows, a description in JSON: the method, what the pretrained base was, the caller's metadata
-and the versions that wrote it; and a checksum of the description and all tensors. So a reader
-that opens the file has one whole adapter, whatever a writer does meanwhile.
+card that a person and the Hugging Face Hub understand. The file has a description in JSON: the
+method, what the pretrained base was, the caller's metadata and the versions that wrote it;
+`adapter_bytes` says how it lies there. So a reader that opens the file has one whole adapter,
+whatever a writer does meanwhile.
 
 Nothing here knows any Keras: `saving` puts models into such files and back.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import json
 import numbers
 import os
@@ -22,11 +21,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from keras_adapters import adapter_bytes
 from keras_adapters.adapter_card import CARD, card, is_as_written
 from keras_adapters.atomic import write_files
 from keras_adapters.fingerprint import Base
@@ -35,19 +32,11 @@ from keras_adapters.methods.checks import check_depth, read_json, real_number, s
 from keras_adapters.methods.method import Method
 
 FILE = "adapter.safetensors"
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = adapter_bytes.DTYPES
 HEAD = "head/"
 _FORMAT, _VERSION = "keras_adapters", 2
-_DESCRIPTION, _CHECKSUM = "keras_adapters", "sha256"  # The keys in the header.
-_LONGEST_HEADER = 100_000_000  # As in safetensors.
 _LONGEST_NAME = 1_000
 _KEYS = ("format", "version", "method", "base", "metadata", "versions")
-# By safetensors' names.
-_STORED = {
-    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?"},
-    **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
-}
-_NARROW = ("float16", "bfloat16")
 # Version 1 kept its description in a file of its own.
 _OLD_DESCRIPTION = "adapter.json"
 _OLD_KEYS = ("format", "version", "adapter_config", "base_fingerprint", "metadata")
@@ -98,7 +87,7 @@ class AdapterFile:
                     f"a tensor must have a name of at most {_LONGEST_NAME} characters. "
                     f"Received: {shown(name)}"
                 )
-            if np.dtype(value.dtype) not in map(np.dtype, _STORED.values()):
+            if np.dtype(value.dtype) not in adapter_bytes.STORED_DTYPES:
                 raise ValueError(f"{name} is of a type that no file holds: {value.dtype}")
             if not np.isfinite(value).all():
                 raise ValueError(f"{name} must be finite: it holds NaN or infinite values")
@@ -165,13 +154,13 @@ def read_adapter(path: str | os.PathLike) -> AdapterFile:
 
 
 def _read(file: pathlib.Path) -> AdapterFile:
-    text, tensors = _parse(_content(file))
+    text, tensors = adapter_bytes.unpack(adapter_bytes.read(file))
     if text is None:
         old = _old_description(file)
         if old is not None:
             return _from_old(file, old, tensors)
         # A writer may just have put the present version in the place of the earlier one.
-        text, tensors = _parse(_content(file))
+        text, tensors = adapter_bytes.unpack(adapter_bytes.read(file))
     if text is None:
         raise ValueError("it is not an adapter of keras_adapters: its header does not say so")
     return _from_description(str(file), text, tensors)
@@ -215,8 +204,6 @@ def _card(adapter: AdapterFile) -> str:
 
 def to_bytes(adapter: AdapterFile, dtype: str = "float32") -> bytes:
     """Returns the file that `write_adapter` writes; raises ValueError as it does."""
-    if dtype not in DTYPES:
-        raise ValueError(f"`dtype` must be one of {DTYPES}. Received: dtype={shown(dtype)}")
     if adapter.base is None:
         raise ValueError("an adapter of which the base is not known cannot be written")
     description = json.dumps(
@@ -230,84 +217,10 @@ def to_bytes(adapter: AdapterFile, dtype: str = "float32") -> bytes:
         },
         allow_nan=False,
     )
-    tensors = {name: _narrowed(name, v, dtype) for name, v in sorted(adapter.tensors.items())}
-    header = {_DESCRIPTION: description, _CHECKSUM: _checksum(description, tensors)}
-    content = _ordered(safetensors.numpy.save(tensors, header))
+    content = adapter_bytes.pack(description, adapter.tensors, dtype)
     # What cannot be read again is not written.
-    _from_description(adapter.source, *_parse(content))
+    _from_description(adapter.source, *adapter_bytes.unpack(content))
     return content
-
-
-def _ordered(content: bytes) -> bytes:
-    """Returns a file whose header does not depend on chance: safetensors orders no metadata."""
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # So that the tensors are aligned, as safetensors has them.
-    return len(text).to_bytes(8, "little") + text + content[start:]
-
-
-def _narrowed(name: str, value: np.ndarray, dtype: str) -> np.ndarray:
-    if value.dtype == np.float32 and dtype != "float32":
-        with np.errstate(over="ignore"):
-            value = value.astype(dtype if dtype == "float16" else ml_dtypes.bfloat16)
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} holds values beyond the range of {dtype}")
-    return np.array(value, order="C")
-
-
-def _checksum(description: str, tensors: Mapping[str, np.ndarray]) -> str:
-    hashed = hashlib.sha256(description.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        hashed.update(f"\0{name}\0{value.dtype.name}{list(value.shape)}\0".encode())
-        hashed.update(value.reshape(-1).view(np.uint8).data)
-    return hashed.hexdigest()
-
-
-def _content(file: pathlib.Path) -> bytes:
-    """Returns a file's bytes, as many as its header says, so that no other size is read."""
-    with file.open("rb") as stream:
-        found = os.fstat(stream.fileno()).st_size
-        start = stream.read(8)
-        length = int.from_bytes(start, "little")
-        if length > min(found, _LONGEST_HEADER):
-            raise ValueError("it is damaged, or no safetensors file: its header has no end")
-        start += stream.read(length)
-        header = read_json("a safetensors header", start[8:].decode("utf-8"))
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        try:
-            size = len(start) + max((entry["data_offsets"][1] for entry in entries), default=0)
-        except (TypeError, KeyError, IndexError) as error:
-            raise ValueError("it is damaged, or no safetensors file: no offsets") from error
-        if size != found:
-            raise ValueError(f"it is damaged: it has {found:,} bytes, not {shown(size)}")
-        return start + stream.read()
-
-
-def _parse(content: bytes) -> tuple[str | None, dict[str, np.ndarray]]:
-    """Returns a file's description, if it has one, and its tensors, checked by the checksum."""
-    try:
-        entries = safetensors.deserialize(content)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"it is damaged, or no safetensors file ({shown(str(error))})") from error
-    size = int.from_bytes(content[:8], "little")
-    header = read_json("a safetensors header", content[8 : 8 + size].decode("utf-8"))
-    about = header.pop("__metadata__", None) or {}
-    tensors = {}
-    for name, entry in entries:
-        if entry["dtype"] not in _STORED:
-            raise ValueError(f"{shown(name)} is of a type that no adapter has: {entry['dtype']}")
-        value = np.frombuffer(entry["data"], dtype=_STORED[entry["dtype"]])
-        if entry["dtype"] == "BOOL" and max(entry["data"], default=0) > 1:
-            raise ValueError(f"{shown(name)} holds bytes that are no booleans")
-        tensors[name] = value.reshape(entry["shape"])
-    if _DESCRIPTION not in about:
-        return None, tensors
-    if about.get(_CHECKSUM) != _checksum(about[_DESCRIPTION], tensors):
-        raise ValueError("it is damaged: its contents do not fit its checksum")
-    return about[_DESCRIPTION], tensors
 
 
 def _from_description(source: str, text: str, tensors: Mapping[str, np.ndarray]) -> AdapterFile:
@@ -323,7 +236,7 @@ def _from_description(source: str, text: str, tensors: Mapping[str, np.ndarray])
     return AdapterFile(
         Method.from_json(json.dumps(described["method"])),
         Base.from_json_dict(described["base"]),
-        {name: _widened(value) for name, value in tensors.items()},
+        tensors,
         described["metadata"],
         versions,
         source=source,
@@ -349,14 +262,13 @@ def _from_old(file: pathlib.Path, text: str, tensors: Mapping[str, np.ndarray]) 
     if digest is not None and not isinstance(digest, str):
         raise ValueError(f"{path}: `base_fingerprint` must be a text. Received: {shown(digest)}")
     insertion = None if settings is None else AdapterConfig.from_json(json.dumps(settings))
-    values = {name: _widened(value) for name, value in tensors.items()}
-    of_base = [n for n in values if not n.startswith(HEAD) and "/adapter/" not in n]
+    of_base = [n for n in tensors if not n.startswith(HEAD) and "/adapter/" not in n]
     norms = all("layer_norm/" in name for name in of_base)
     trains = ("layer_norms" if norms else "all") if of_base else "nothing"
     return AdapterFile(
         Method(insertion, trains),
         None,
-        values,
+        tensors,
         described["metadata"],
         frozen_digest=digest,
         source=str(file),
@@ -370,10 +282,6 @@ def _check_format(described: Mapping[str, Any], version: int) -> None:
             f"it must say format {_FORMAT!r}, version {version}. Received: format "
             f"{shown(found[0])}, version {shown(found[1])}"
         )
-
-
-def _widened(value: np.ndarray) -> np.ndarray:
-    return value.astype(np.float32) if value.dtype.name in _NARROW else value
 
 
 def _plain(where: str, value: Any) -> Any:

@@ -33,7 +33,7 @@ from keras_adapters.model_garden.task_layers import (
 from keras_adapters.model_garden.task_room import Room
 from keras_adapters.original import base_of, is_adapted
 from keras_adapters.planning import check_method, plan
-from keras_adapters.saving import check_base
+from keras_adapters.same_base import check_base
 from keras_adapters.variables import encoder_parts
 
 _TASK = "task"

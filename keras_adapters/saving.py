@@ -20,20 +20,12 @@ from keras_adapters.adapter_file import (
     write_adapter,
 )
 from keras_adapters.bindings import binding_of, host_of
-from keras_adapters.fingerprint import Base, digest_all
 from keras_adapters.freezing import freeze
 from keras_adapters.head import head_variables
-from keras_adapters.methods.checks import shown
 from keras_adapters.methods.method import Method
-from keras_adapters.original import (
-    Original,
-    base_of,
-    changed_in,
-    insertion_of,
-    is_adapted,
-    original_of,
-)
+from keras_adapters.original import Original, insertion_of, is_adapted, original_of
 from keras_adapters.planning import Planned, check_method, plan
+from keras_adapters.same_base import changed_norms, check_base, known_base, restored_norms
 from keras_adapters.splice import take_out_adapters
 from keras_adapters.variables import (
     check_inside,
@@ -101,7 +93,7 @@ def collect(
         raise ValueError("the model trains no variable, so there is no adapter to save")
     named = encoder_variables(encoder)
     trained = {id(variable) for variable in model.trainable_variables}
-    base = _known_base(encoder, named, trained)
+    base = known_base(encoder, named, trained)
     kept = {
         name: variable
         for name, variable in named.items()
@@ -109,7 +101,7 @@ def collect(
     }
     values = {name: variable.numpy() for name, variable in kept.items()}
     if compare_frozen:
-        values |= _changed(encoder, base, {n: v for n, v in named.items() if n not in kept})
+        values |= changed_norms(encoder, base, {n: v for n, v in named.items() if n not in kept})
     head = head_variables(model, named, stable=True)
     values |= {name: variable.numpy() for name, variable in head.items()}
     return AdapterFile(
@@ -162,7 +154,7 @@ def load_adapter(
     base = encoder_variables(encoder, adapters=False)
     values = adapter.encoder_tensors
     targets = {name: v for name, v in named.items() if name in values or name not in base}
-    restored = _restored(adapter, encoder, {n: v for n, v in base.items() if n not in values})
+    restored = restored_norms(adapter, encoder, {n: v for n, v in base.items() if n not in values})
     if model is not None:
         values = adapter.tensors
         targets |= head_variables(model, named, stable=adapter.base is not None)
@@ -209,81 +201,6 @@ def remove_adapter(encoder: Any, model: Any | None = None) -> Any:
     return encoder
 
 
-def check_base(adapter: AdapterFile, encoder: Any, base: Base | None = None) -> None:
-    """Raises AdapterFileError, which says what differs, if an adapter is another base's.
-
-    Args:
-      adapter: an adapter.
-      encoder: a built encoder.
-      base: `base_of(encoder)`, if it is known already.
-
-    Raises:
-      ValueError: the encoder is of another class or not built, or was reloaded adapted from a
-        file that does not tell its base.
-    """
-    if adapter.base is None:
-        return _check_old_base(adapter, encoder)
-    base = base or base_of(encoder)
-    if base is None:
-        raise ValueError(_UNKNOWN_BASE.format(encoder.name))
-    adapter.check_base(base)
-    return None
-
-
-_UNKNOWN_BASE = (
-    "which pretrained base the encoder {!r} has is not known, for it was made from a config or a "
-    "file of an earlier version. Load the pretrained encoder anew"
-)
-
-
-def _check_old_base(adapter: AdapterFile, encoder: Any) -> None:
-    norms = _known_norms(encoder)
-    frozen = {
-        name: norms[name] if name in norms else variable.numpy()
-        for name, variable in encoder_variables(encoder, adapters=False).items()
-        if name not in adapter.tensors
-    }
-    if adapter.frozen_digest != (digest_all(frozen) if frozen else None):
-        raise AdapterFileError(
-            f"{adapter.source} was trained on other pretrained weights than this encoder holds. "
-            f"Load the encoder it was trained on; its metadata says: {shown(adapter.metadata)}"
-        )
-
-
-def _known_norms(encoder: Any) -> Mapping[str, np.ndarray]:
-    """Returns what the LayerNorms of an adapted encoder were before, where that is known."""
-    return (encoder.original.norms or {}) if is_adapted(encoder) else {}
-
-
-def _known_base(encoder: Any, named: Mapping[str, Any], trained: set[int]) -> Base:
-    """Returns the base of an encoder that is to be saved."""
-    if not is_adapted(encoder) and any(id(variable) in trained for variable in named.values()):
-        raise ValueError(
-            "no method was applied to the encoder, so what it was before training is not known. "
-            "Call `keras_adapters.adapt(encoder, method)` before training, also to train all of it"
-        )
-    base = base_of(encoder)
-    if base is None:
-        raise ValueError(_UNKNOWN_BASE.format(encoder.name))
-    return base
-
-
-def _changed(encoder: Any, base: Base, frozen: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Returns the LayerNorms that do not train but are not the base's either."""
-    if not is_adapted(encoder):
-        return {}
-    changed = changed_in(frozen, base)
-    norms = {id(v) for norm in host_of(encoder).norms(encoder) for v in norm.weights}
-    others = [name for name in changed if id(frozen[name]) not in norms]
-    if others:
-        raise ValueError(
-            f"{len(others)} variables of the base are frozen, but not what they were when the "
-            f"method was applied: {', '.join(others[:4])}. Load pretrained weights before "
-            "`adapt`; to save what was trained by another method, make it trainable again"
-        )
-    return {name: frozen[name].numpy() for name in changed}
-
-
 def _plan_insertion(adapter: AdapterFile, encoder: Any) -> list[Planned]:
     """Makes the layers that a file's adapters need and the encoder lacks; puts none."""
     present, wanted = insertion_of(encoder), adapter.method.insertion
@@ -299,28 +216,6 @@ def _plan_insertion(adapter: AdapterFile, encoder: Any) -> list[Planned]:
     except ValueError as error:
         raise AdapterFileError(f"{adapter.source} does not fit the encoder: {error}") from error
     return plan(encoder, wanted)
-
-
-def _restored(
-    adapter: AdapterFile, encoder: Any, absent: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
-    """Returns the values of the base's LayerNorms that a file does not hold.
-
-    Raises:
-      AdapterFileError: another variable that it does not hold is not the base's any more.
-    """
-    known = _known_norms(encoder)
-    others = {n: v for n, v in absent.items() if n not in known}
-    # Those of a plain encoder, and for version 1, were compared already.
-    compared = not is_adapted(encoder) or adapter.base is None
-    others = [] if compared else changed_in(others, adapter.base)
-    if others:
-        raise AdapterFileError(
-            f"{adapter.source} needs the base's own values of {', '.join(others[:4])}"
-            f"{' and more' if len(others) > 4 else ''}, but training has changed them in this "
-            "encoder. Load the pretrained encoder anew"
-        )
-    return {name: known[name] for name in absent if name in known}
 
 
 def _apply_method(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_adapters import adapter_file
+from keras_adapters import adapter_bytes
 from keras_adapters.adapter_file import (
     FILE,
     AdapterFile,
@@ -147,7 +147,7 @@ def test_a_failure_in_the_midst_of_reading_names_the_file(tmp_path, monkeypatch)
     def fail(file):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(adapter_file, "_content", fail)
+    monkeypatch.setattr(adapter_bytes, "read", fail)
     with pytest.raises(OSError, match=r"\.safetensors cannot be read: Input/output") as error:
         read_adapter(tmp_path)
     assert error.value.errno == errno.EIO
