@@ -121,8 +121,9 @@ def _measure() -> dict[str, Any]:
 
 def _served_with() -> dict[str, str]:
     """Returns the environment of a process that serves alone: see docs/serving.md."""
+    one_dnn = {"TF_ENABLE_ONEDNN_OPTS": "1"}
     frozen = {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
-    return frozen if FLAGS.precision == "bfloat16" else {}
+    return one_dnn | frozen if FLAGS.precision == "bfloat16" else one_dnn
 
 
 def _run(command: Sequence[Any], environment: Mapping[str, str]) -> dict[str, Any]:

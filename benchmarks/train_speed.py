@@ -59,7 +59,8 @@ _LEAST_STEPS = 8
 _FIRST_STEP = "loss="  # Both sides say it on standard error.
 _THEIRS = pathlib.Path(__file__).with_name("adapter_hub_speed.py")
 _PRODUCT = (
-    "import sys; from benchmarks.matmul_bound import bound; dtype, *shape = sys.argv[1:];"
+    "import sys; from train.command import set_environment; set_environment();"
+    "from benchmarks.matmul_bound import bound; dtype, *shape = sys.argv[1:];"
     "print(bound(dtype, tuple(map(int, shape))))"
 )
 

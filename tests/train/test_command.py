@@ -1,6 +1,7 @@
 """What a command does where standard streams are closed, full, or nobody reads them."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -85,16 +86,39 @@ def test_no_file_takes_the_place_of_a_closed_stream(closed, run):
     assert error == (b"" if 2 in closed else BARS)
 
 
-def test_tensorflow_brings_the_keras_that_computes_here_and_no_other(tmp_path):
-    code = (
-        "import sys; from train import command\n"
-        "def main(argv): import tensorflow; print('keras' in sys.modules)\n"
-        "command.run(main)"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    environment.pop("TF_USE_LEGACY_KERAS", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == "False\n"
+@pytest.fixture
+def printed(tmp_path):
+    """Returns what a command prints of TensorFlow, in an environment that says this of it."""
+
+    def printed(expression, **said):
+        code = (
+            "import sys; from train import command\n"
+            "def main(argv):\n"
+            "    from tensorflow.python.util import _pywrap_util_port as port\n"
+            f"    print({expression})\n"
+            "command.run(main)"
+        )
+        usual = ("TF_USE_LEGACY_KERAS", "TF_ENABLE_ONEDNN_OPTS")
+        environment = {name: value for name, value in os.environ.items() if name not in usual}
+        environment |= {"PYTHONPATH": os.pathsep.join(sys.path), **said}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    return printed
+
+
+def test_tensorflow_brings_the_keras_that_computes_here_and_no_other(printed):
+    assert printed("'keras' in sys.modules") == "False"
+
+
+@pytest.mark.skipif(
+    (platform.system(), platform.machine()) != ("Linux", "x86_64"),
+    reason="other builds of TensorFlow have no oneDNN, or one that this says nothing to",
+)
+def test_tensorflow_computes_by_one_dnn_unless_it_is_told_otherwise(printed):
+    enabled = "port.IsMklEnabled()"
+    assert printed(enabled) == "True"
+    assert printed(enabled, TF_ENABLE_ONEDNN_OPTS="0") == "False"

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from train import command
 from train.ray_extra import connect, resources
 from train.scoring.plan import Part
 from train.scoring.work import Work
@@ -73,6 +74,7 @@ class _Worker:
     """
 
     def __init__(self, work: Work, parts: tuple[Part, ...], cpus: float) -> None:
+        command.set_environment()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         assume_frozen_weights(work.saved_model)
         self._parts = parts
