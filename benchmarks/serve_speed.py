@@ -28,6 +28,7 @@ from benchmarks import peer
 from benchmarks.serve_speed_report import plot, table
 from benchmarks.train_speed_inputs import BERT_BASE, folder_of, full, of_task
 from keras_adapters.atomic import write_text
+from train.command import tensorflow_environment
 from train.encoders.find import EncoderFiles
 from train.results import machine, versions
 
@@ -121,9 +122,8 @@ def _measure() -> dict[str, Any]:
 
 def _served_with() -> dict[str, str]:
     """Returns the environment of a process that serves alone: see docs/serving.md."""
-    one_dnn = {"TF_ENABLE_ONEDNN_OPTS": "1"}
-    frozen = {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
-    return one_dnn | frozen if FLAGS.precision == "bfloat16" else one_dnn
+    usual, frozen = tensorflow_environment(), {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
+    return usual | frozen if FLAGS.precision == "bfloat16" else usual
 
 
 def _run(command: Sequence[Any], environment: Mapping[str, str]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from benchmarks.train_speed_inputs import (
 )
 from benchmarks.train_speed_report import plot, table
 from keras_adapters.atomic import write_text
+from train.command import tensorflow_environment
 from train.encoders.find import EncoderFiles
 from train.results import machine, versions
 
@@ -59,8 +60,7 @@ _LEAST_STEPS = 8
 _FIRST_STEP = "loss="  # Both sides say it on standard error.
 _THEIRS = pathlib.Path(__file__).with_name("adapter_hub_speed.py")
 _PRODUCT = (
-    "import sys; from train.command import set_environment; set_environment();"
-    "from benchmarks.matmul_bound import bound; dtype, *shape = sys.argv[1:];"
+    "import sys; from benchmarks.matmul_bound import bound; dtype, *shape = sys.argv[1:];"
     "print(bound(dtype, tuple(map(int, shape))))"
 )
 
@@ -312,7 +312,8 @@ def _lone_product(case: Case, batch_size: int, lengths: Sequence[int]) -> float:
     config = case.files.config
     shape = (rows, config["hidden_size"], config["intermediate_size"])
     command = [sys.executable, "-c", _PRODUCT, case.precision, *map(str, shape)]
-    return float(peer.run_child(command, {"TF_CPP_MIN_LOG_LEVEL": "3"}).output)
+    environment = {**tensorflow_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}  # As of `train.run`.
+    return float(peer.run_child(command, environment).output)
 
 
 if __name__ == "__main__":

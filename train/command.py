@@ -48,13 +48,16 @@ def run(main: Callable[[Sequence[str]], None], outlives_readers: bool = False) -
 
 
 def set_environment() -> None:
-    """Says to TensorFlow, before it is imported, how it computes best here.
+    """Says to TensorFlow, before it is imported, how it computes best here."""
+    os.environ.update(tensorflow_environment())
 
-    What the environment says already counts.
-    """
-    os.environ.setdefault(_KERAS, "1")
+
+def tensorflow_environment() -> dict[str, str]:
+    """Returns what `set_environment` adds: what the environment says already counts."""
+    said = {_KERAS: "1"}
     if platform.machine().lower() in ("x86_64", "amd64"):
-        os.environ.setdefault(_ONE_DNN, "1")
+        said[_ONE_DNN] = "1"
+    return {name: value for name, value in said.items() if name not in os.environ}
 
 
 class _Outlived:
