@@ -78,6 +78,8 @@ def write_signatures(
     functions = {}
     with inference_blocks(model, copied=True) as blocks:
         for name, (function, specs) in signatures.items():
+            # Nothing in them asks Python about a tensor, and AutoGraph would read it all for that.
+            function = tf.autograph.experimental.do_not_convert(function)
             function = tf.function(function, input_signature=list(specs))
             functions[name] = function.get_concrete_function()
             setattr(archive, name, functions[name])
