@@ -87,6 +87,7 @@ results: $(VENV)/.package
 	for sweep in results results_no_bert; do (cd runs/$$sweep/runs && \
 	  find . -maxdepth 2 \( -name config.json -o -name results.json -o -name ablation.json \) \
 	  | tar -cf - -T -) | tar -xf - -C docs/results/runs || exit 1; done
+	sed -i 's#$(CURDIR)/##' docs/results/runs/*/config.json
 	$(BIN)/python -m train.report --runs=docs/results/runs --output_dir=docs/results/report
 
 lint: $(DEPENDENCIES)
